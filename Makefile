@@ -1,0 +1,40 @@
+# make demo and make test need Python 3.11+ and make; everything else is set up in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow kill lint bench lock clean
+
+demo: $(STAMP)            ## sync from a small sample upstream on loopback and show the result; offline
+	$(BIN)/inspire-mirror demo
+
+test: lint                ## every check and every test
+	$(BIN)/pytest
+
+test-slow: $(STAMP)       ## the scale and kill tests too
+	$(BIN)/pytest -m "slow or not slow"
+
+kill: $(STAMP)            ## kill -9 at random points of a sync, 1,000 times
+	KILLS=$${KILLS:-1000} $(BIN)/pytest -m slow tests/test_kill.py -s
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)           ## measurements against real peers: nginx, curl, aria2, openssl
+	$(BIN)/python -m bench
+
+lock: $(STAMP)            ## pin what the tests run with
+	$(BIN)/pip freeze --exclude-editable --exclude inspire-mirror | LC_ALL=C sort -f > requirements-test.lock
+
+$(STAMP): pyproject.toml requirements-test.lock
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-test.lock --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache inspire-mirror-demo

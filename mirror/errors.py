@@ -1,0 +1,71 @@
+"""Errors: one base, each with what a user needs to act, each a single line."""
+
+from __future__ import annotations
+
+
+class MirrorError(Exception):
+    """Base of all errors raised on purpose. `str(error)` is one line that says what happened and what to do."""
+
+    exit_code = 1
+
+
+class ConfigError(MirrorError):
+    """The config or the command line cannot be used; nothing was done."""
+
+    exit_code = 2
+
+
+class Locked(MirrorError):
+    """Another run holds the lock of this root."""
+
+    exit_code = 3
+
+
+class GuardRefused(MirrorError):
+    """A limit that protects the mirror said no; nothing was changed by what it refused."""
+
+    exit_code = 4
+
+
+class UpstreamUnavailable(MirrorError):
+    """The upstream could not be listed; the mirror is untouched."""
+
+    exit_code = 5
+
+
+class FeedError(MirrorError):
+    """A feed cannot be read: not the XML or JSON it should be, too large, or hostile."""
+
+
+class ListingError(MirrorError):
+    """A listing could not be proved complete, so nothing of it is used."""
+
+
+class RequestFailed(MirrorError):
+    """A request was answered, or failed, in a way that trying again at once would not mend.
+
+    `status` is the HTTP status, or None where no answer came.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class TransferError(MirrorError):
+    """A file could not be had after `attempts`; `retry` says whether trying once more later in the run may help."""
+
+    def __init__(self, reason: str, *, attempts: int = 1, retry: bool = True) -> None:
+        super().__init__(reason)
+        self.attempts = attempts
+        self.retry = retry
+
+
+class UnsafeName(MirrorError):
+    """A name from a feed that could leave its folder, or that a file system cannot keep."""
+
+
+class IndexUnusable(MirrorError):
+    """The index is missing, of a newer version, or not a database."""
+
+    exit_code = 2

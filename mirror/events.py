@@ -1,0 +1,194 @@
+"""What happens, as it happens. Progress bars, log lines, the account of a run and its JSON all read this one stream.
+
+Events are facts that have come true: `Published` is sent after the rename, never before. Sizes are in bytes, times in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class FileKey:
+    """Which file an event is about."""
+
+    upstream: str
+    resource: str
+    sub_resource: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.resource}/{self.sub_resource}/{self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requested(Event):
+    """A request went out to an upstream, a retry or a redirect included."""
+
+    upstream: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Walled(Event):
+    """The upstream told this address to stop: every worker of that host waits `seconds`, then goes on at `rate` requests/s."""
+
+    upstream: str
+    status: int
+    seconds: float
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying(Event):
+    """A request or transfer failed and is tried again."""
+
+    upstream: str
+    what: str
+    reason: str
+    attempt: int
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class ListingStarted(Event):
+    """The listing phase of an upstream begins. `kind` is how much it lists."""
+
+    upstream: str
+    kind: Literal["first", "full", "changes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Event):
+    """A listing is complete: `entries` resources, sub-resources or files of `what`."""
+
+    upstream: str
+    level: Literal["resources", "sub_resources", "files"]
+    what: str
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListingFailed(Event):
+    """A listing could not be had in this run; what hangs on it is missing from the plan, and the run is incomplete."""
+
+    upstream: str
+    what: str
+    url: str
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Event):
+    """The plan stands: numbers of files, and bytes to fetch."""
+
+    add: int
+    replace: int
+    keep: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStarted(Event):
+    """A transfer begins. `offset` bytes are here from an earlier attempt; `size` is None where nobody says."""
+
+    key: FileKey
+    size: int | None
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk(Event):
+    """`size` more bytes of a file are in staging."""
+
+    key: FileKey
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted(Event):
+    """A transfer begins again from zero: what was in staging cannot be continued."""
+
+    key: FileKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified(Event):
+    """Length and hashes of a staged file agree with the feed. `resumed` bytes were not fetched again."""
+
+    key: FileKey
+    size: int
+    resumed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published(Event):
+    """A file is in the tree and in the index. `action` is why it came."""
+
+    key: FileKey
+    size: int
+    action: Literal["add", "replace", "adopt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Event):
+    """A wanted file is not to be had in this run."""
+
+    key: FileKey
+    url: str
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn(Event):
+    """Upstream no longer lists a sub-resource that is kept here."""
+
+    upstream: str
+    resource: str
+    sub_resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checking(Event):
+    """A verification begins: so many files and bytes are to be looked at."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked(Event):
+    """A published file of `size` bytes was looked at. Sent from a thread."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note(Event):
+    """A line for people: something they would want to know."""
+
+    message: str
+    level: Literal["debug", "info", "warning"] = "info"
+
+
+Emit = Callable[[Event], None]
+
+
+def fan_out(*consumers: Emit) -> Emit:
+    """One stream to several consumers, in order."""
+
+    def emit(event: Event) -> None:
+        for consume in consumers:
+            consume(event)
+
+    return emit

@@ -1,0 +1,67 @@
+"""The ways to write a schedule, checked for syntax only; when it fires is for the service to say."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from mirror.settings.units import parse_duration
+
+_FORMS = 'must be "hourly", "daily 03:15", "every 6h" or five cron fields such as "15 3 * * *"'
+_SHORTEST = timedelta(minutes=1)
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+
+_CRON: tuple[tuple[str, int, int, dict[str, int]], ...] = (
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of month", 1, 31, {}),
+    ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
+    ("day of week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),  # 0 and 7 are both Sunday
+)
+"""Per field of a cron line: what it is, its lowest and highest number, and the names it takes for some."""
+
+_ITEM = re.compile(r"(?:\*|(?P<first>[0-9a-z]{1,3})(?:-(?P<last>[0-9a-z]{1,3}))?)(?:/(?P<step>[0-9]{1,2}))?", re.ASCII)
+
+
+def check_schedule(value: object) -> str:
+    """The schedule in lower case, its blanks evened out. Raises ValueError with a text that says what is wrong with it."""
+    if not isinstance(value, str):
+        raise ValueError(_FORMS)
+    words = value.lower().split()
+    match words:
+        case ["hourly"]:
+            pass
+        case ["daily", clock]:
+            if not re.fullmatch(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", clock):
+                raise ValueError('must have a time of day from 00:00 to 23:59 after "daily"')
+        case ["every", *rest] if rest:
+            if parse_duration(" ".join(rest)) < _SHORTEST:
+                raise ValueError("must be every minute or slower")
+        case [_, _, _, _, _]:
+            for word, (name, low, high, names) in zip(words, _CRON, strict=True):
+                _check_cron_field(word, name, low, high, names)
+        case _:
+            raise ValueError(_FORMS)
+    return " ".join(words)
+
+
+def _check_cron_field(field: str, name: str, low: int, high: int, names: dict[str, int]) -> None:
+    for text in field.split(","):
+        item = _ITEM.fullmatch(text)
+        if item is None:
+            raise ValueError(f"must have a {name} that cron can read: a number, *, a-b, */n or a list of these")
+        first, last = (_number(part, names) if part else None for part in (item["first"], item["last"]))
+        for number in (first, last):
+            if number is not None and not low <= number <= high:
+                raise ValueError(f"must have a {name} from {low} to {high}")
+        if first is not None and last is not None and first > last:
+            raise ValueError(f"must have a range of {name} that goes up")
+        if item["step"] is not None and not 1 <= int(item["step"]) <= high:
+            raise ValueError(f"must have a step of {name} from 1 to {high}")
+
+
+def _number(text: str, names: dict[str, int]) -> int:
+    """The number that a cron word stands for; one below every range where it stands for none."""
+    return int(text) if text.isdigit() else names.get(text, -1)

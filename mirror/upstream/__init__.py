@@ -1,0 +1,1 @@
+"""Reading the upstream: feeds, dialects, the polite session, complete listings."""

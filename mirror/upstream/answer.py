@@ -1,0 +1,87 @@
+"""What an answer of the upstream says: the body of a page, how long to stay away, what went wrong; in words for people."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+
+from mirror.errors import RequestFailed
+
+LARGEST_FEED = 64 * 1024 * 1024
+"""Bytes of one page, unpacked. The largest known feed of any INSPIRE service has 24 MB (ČÚZK)."""
+
+
+def refusal(status: int) -> str:
+    """A status that is none of those hoped for, in words for people."""
+    if status in (401, 403):
+        # No User-Agent, Python-urllib and anything with "bot" are refused by the firewall [O]; so are private services' keys.
+        return f"HTTP {status}: the upstream refuses this client or its API key"
+    if status in (404, 410):
+        return f"HTTP {status}: the upstream does not have it (yet, or any longer)"
+    return f"HTTP {status}"
+
+
+async def read_body(response: aiohttp.ClientResponse, url: str) -> bytes:
+    """The body of a page, unpacked if it came packed, within `LARGEST_FEED`."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST_FEED:
+            raise RequestFailed(f"{url}: the page is larger than {LARGEST_FEED // 2**20} MiB: not read further")
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding in ("identity", ""):
+        return bytes(body)
+    if coding not in ("gzip", "x-gzip"):
+        raise RequestFailed(f"{url}: the page came in an encoding that was not asked for: {coding[:80]}")
+    return _unpack(bytes(body), url)
+
+
+def _unpack(body: bytes, url: str) -> bytes:
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: gzip, not bare zlib
+    try:
+        unpacked = unpacker.decompress(body, LARGEST_FEED + 1)
+    except zlib.error as error:
+        raise aiohttp.ClientPayloadError(f"the page cannot be unpacked: {error}") from error
+    if len(unpacked) > LARGEST_FEED:
+        raise RequestFailed(f"{url}: the page unpacks to more than {LARGEST_FEED // 2**20} MiB: not read further")
+    if not unpacker.eof:
+        raise aiohttp.ClientPayloadError("the packed page ends too early")
+    return unpacked
+
+
+def read_retry_after(value: str | None) -> float | None:
+    """Seconds to stay away, from either form of `Retry-After`; None where it says neither."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isdecimal():
+        return float(value)  # a number however long: what is too large becomes infinite
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def describe(error: BaseException) -> str:
+    """What went wrong on the way, in words for people and without addresses."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the host name cannot be resolved"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection within the time allowed"
+    if isinstance(error, TimeoutError):
+        return "the server has gone silent"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "no secure connection could be made"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # asyncio puts its own words and the address into strerror; the number says it plainly.
+        return f"cannot connect ({os.strerror(error.os_error.errno) if error.os_error.errno else error.os_error})"
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionError):
+        return "the connection was cut"
+    return str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""What decides: selection, series, plan. Pure and synchronous; clock and disk facts are arguments."""

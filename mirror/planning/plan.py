@@ -1,0 +1,192 @@
+"""What has to be done to one sub-resource, and why. Pure: the listing, the index and the folder come in as facts.
+
+The plan is computed from config x listing x index x folder each time; no state says what is still to be done, so a changed filter,
+a killed run or a file deleted by hand needs no special case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from unicodedata import normalize
+
+from mirror.errors import UnsafeName
+from mirror.model import RemoteFile
+from mirror.names import check_name
+from mirror.planning.selection import Wanted, wants_file
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the index knows of a published file: the size in bytes and MD5 it was verified with.
+
+    `updated` is the publication day that its sub-resource had then; `sound` is false once `verify` has found it wrong.
+    """
+
+    size: int
+    md5: str
+    updated: str | None
+    sound: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Base of the four actions: a file, and the reason in words for people."""
+
+    file: RemoteFile
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Action):
+    """Fetch a file that is not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replace(Action):
+    """Fetch a file again: what is here is not, or may not be, what upstream now lists.
+
+    `ours` is false where the file in the way is not in the index: it is set aside, not overwritten.
+    """
+
+    ours: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt(Action):
+    """A file of the right size is in the folder but not in the index: hash it, and fetch it only if it is another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Action):
+    """Nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Park(Action):
+    """Wanted, but not to be had as it is listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPlan:
+    """The actions on one sub-resource, in publishing order. `whole` is the publishing rule that applies."""
+
+    wanted: Wanted
+    actions: tuple[Action, ...]
+    dropped: frozenset[str] = frozenset()
+    """Volumes that are published here of archives that upstream now splits without them."""
+
+    def leftovers(self, published: Collection[str]) -> tuple[str, ...]:
+        """Which of the dropped volumes must leave as `published` appear: they would read as part of the new archive.
+
+        Where nothing is to be published, as all that is still listed is here, they all must.
+        """
+        archives = {archive for name in published if (archive := archive_of(name))}
+        return tuple(sorted(name for name in self.dropped if not published or archive_of(name) in archives))
+
+    @property
+    def transfers(self) -> tuple[Action, ...]:
+        """The actions that need bytes, from upstream or from the folder."""
+        return tuple(action for action in self.actions if isinstance(action, Add | Replace | Adopt))
+
+    @property
+    def parked(self) -> tuple[Park, ...]:
+        """The actions that cannot be carried out."""
+        return tuple(action for action in self.actions if isinstance(action, Park))
+
+
+def plan_unit(wanted: Wanted, listed: Sequence[RemoteFile], indexed: Mapping[str, Kept], on_disk: Mapping[str, int]) -> UnitPlan:
+    """Decide for each wanted file of a sub-resource.
+
+    Args:
+        wanted: the sub-resource and which of its files are wanted.
+        listed: its complete file listing.
+        indexed: what the index says is published here, by file name.
+        on_disk: what is in its folder, sizes in bytes by file name.
+    """
+    actions: list[Action] = []
+    seen: dict[str, RemoteFile] = {}
+    folded: dict[str, str] = {}
+    for file in listed:
+        if not wants_file(file, wanted.files):
+            continue
+        if (twice := seen.get(file.name)) is not None:
+            if (twice.url, twice.size, twice.md5) != (file.url, file.size, file.md5):
+                actions = [action for action in actions if action.file.name != file.name]
+                actions.append(Park(file, "upstream lists this name twice with different facts"))
+            continue
+        seen[file.name] = file
+        try:
+            check_name(file.name)
+        except UnsafeName as error:
+            actions.append(Park(file, str(error)))
+            continue
+        twin = folded.setdefault(normalize("NFC", file.name).casefold(), file.name)
+        if twin != file.name:
+            reason = f"its name differs from {twin!r} only in ways that not every file system keeps apart (case, form of accents)"
+            actions.append(Park(file, reason))
+            continue
+        actions.append(_decide(file, indexed.get(file.name), on_disk.get(file.name), wanted.sub.updated))
+    archives = {archive for name in seen if (archive := archive_of(name))}
+    names = {file.name for file in listed}
+    dropped = frozenset(name for name in indexed if name not in names and archive_of(name) in archives)
+    return UnitPlan(wanted, tuple(actions), dropped)
+
+
+def _decide(file: RemoteFile, kept: Kept | None, size_here: int | None, updated: str | None) -> Action:
+    if kept is None:
+        if size_here is None:
+            return Add(file, "new: not in the mirror")
+        if file.size not in (None, size_here):
+            return Replace(
+                file, f"in the folder but not in the index, and of {size_here} bytes where upstream lists {file.size}", False
+            )
+        if file.md5 is None:
+            return Replace(file, "in the folder but not in the index, and upstream gives no MD5 to know it by", False)
+        return Adopt(file, "in the folder but not in the index: to be hashed and taken in")
+    if size_here is None:
+        return Replace(file, "in the index but gone from the folder")
+    if size_here != kept.size:
+        return Replace(file, f"damaged: {size_here} bytes in the folder, {kept.size} when it was verified")
+    if not kept.sound:
+        if file.md5 is not None and file.size in (None, size_here):
+            return Adopt(file, "not known to be sound: to be hashed, and fetched again if it is another file")
+        return Replace(file, "damaged: verify found other bytes than were published")
+    if file.md5 is not None and file.md5 != kept.md5:
+        return Replace(file, "upstream lists another MD5")
+    if file.size is not None and file.size != kept.size:
+        return Replace(file, f"upstream lists {file.size} bytes, {kept.size} are here")
+    if file.md5 is None and kept.updated != updated:
+        return Replace(file, "upstream gives no MD5 and has published since this was fetched")
+    return Keep(file, "verified, and as upstream lists it")
+
+
+def settled_key(digest: str, globs: Sequence[str]) -> str:
+    """Names the state "all files that `globs` want of the listing `digest` are here"; see `Unit.settled`."""
+    return "/".join((digest, *globs))  # no file name has a slash, so no glob needs one
+
+
+_VOLUME = re.compile(r"^(?P<archive>.+)\.(?P<number>\d{3,})$")
+
+
+def archive_of(name: str) -> str | None:
+    """The archive that a volume is of, by its name; None for what is no volume."""
+    volume = _VOLUME.match(name)
+    return volume["archive"] if volume else None
+
+
+def publishing_groups(names: Iterable[str], *, whole: bool) -> list[tuple[str, ...]]:
+    """Which files must appear together: all of them, or the volumes of each split archive and every other file alone.
+
+    A volume is a name that ends in three or more digits behind an archive's name (`x.7z.001`); upstream marks volumes with
+    `rel="section"` [O], but not reliably enough to build on.
+    """
+    names = sorted(names)
+    if whole:
+        return [tuple(names)] if names else []
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        archive = archive_of(name)
+        groups.setdefault(f"{archive}.*" if archive else name, []).append(name)
+    return [tuple(group) for group in groups.values()]

@@ -1,0 +1,1 @@
+"""From a URL to verified bytes in staging."""

@@ -1,0 +1,1 @@
+"""What is kept: the tree of files and the index of them. Knows no feed."""

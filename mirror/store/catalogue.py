@@ -1,0 +1,451 @@
+"""What the upstreams list, as of the last complete listings: resources, sub-resources and their files."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from sys import intern
+
+from mirror.geometry import footprint_from_text, footprint_to_text
+from mirror.model import Footprint, RemoteFile, Resource, SubResource, Term
+from mirror.planning.changes import Scope, files_digest, fingerprint
+from mirror.planning.series import series_key
+from mirror.store.index import Index
+from mirror.vocabulary import fold_crs, fold_format, fold_zone
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFacts:
+    """`high_water` is the newest day of publication seen, `full_listed_at` when all resources were last listed."""
+
+    high_water: date | None = None
+    full_listed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListingFacts:
+    """For which state of the resource a listing was made, and when."""
+
+    fingerprint: str
+    listed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A sub-resource with what the index knows of it. Sizes in bytes.
+
+    `settled` names the listing and file globs for which it was complete, with how many files of how many bytes, and `folder_stamp`
+    its folder's mtime in ns at that time.
+    """
+
+    id: int
+    sub: SubResource
+    fingerprint: str
+    series: str
+    files_fingerprint: str | None
+    files_listed_at: datetime | None
+    files_digest: str | None
+    listed_files: int
+    listed_bytes: int
+    settled: str | None
+    settled_files: int
+    settled_bytes: int
+    folder_stamp: int | None
+    stored_files: int
+
+
+def to_text(moment: datetime) -> str:
+    """ISO 8601 in UTC, to the microsecond, so that text sorts as time does."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def from_text(text: str | None) -> datetime | None:
+    """The reverse of `to_text`."""
+    return datetime.fromisoformat(text) if text else None
+
+
+class Catalogue:
+    """Reads and writes complete listings. Callers hand in only listings that were proved complete."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._labels: dict[tuple[str, str, str], str] = {
+            (row["upstream"], row["kind"], row["code"]): row["label"] for row in index.connection.execute("SELECT * FROM terms")
+        }
+        self._known_terms: dict[tuple[str, str, str], tuple[Term, ...]] = {}
+
+    # -- upstreams and resources
+
+    def upstream(self, upstream: str) -> UpstreamFacts:
+        """How far the listing of an upstream has come."""
+        row = self._index.connection.execute("SELECT * FROM upstreams WHERE upstream = ?", (upstream,)).fetchone()
+        if row is None:
+            return UpstreamFacts()
+        high_water = date.fromisoformat(row["high_water"]) if row["high_water"] else None
+        return UpstreamFacts(high_water, from_text(row["full_listed_at"]))
+
+    def save_upstream(self, upstream: str, facts: UpstreamFacts) -> None:
+        """Record how far the listing of an upstream has come."""
+        with self._index.transaction() as sql:
+            sql.execute(
+                "INSERT OR REPLACE INTO upstreams (upstream, high_water, full_listed_at) VALUES (?, ?, ?)",
+                (
+                    upstream,
+                    facts.high_water.isoformat() if facts.high_water else None,
+                    to_text(facts.full_listed_at) if facts.full_listed_at else None,
+                ),
+            )
+
+    def resources(self, upstream: str) -> dict[str, Resource]:
+        """The resources that the upstream listed last, by id."""
+        rows = self._index.connection.execute(
+            "SELECT * FROM resources WHERE upstream = ? AND state = 'listed' ORDER BY resource", (upstream,)
+        )
+        return {row["resource"]: self._resource(row) for row in rows}
+
+    def save_resources(self, upstream: str, resources: Sequence[Resource], *, complete: bool) -> None:
+        """Take in a capabilities listing; `complete` says that a resource missing from it is withdrawn."""
+        with self._index.transaction() as sql:
+            known = {
+                row["resource"]: (row["fingerprint"], row["state"])
+                for row in sql.execute("SELECT resource, fingerprint, state FROM resources WHERE upstream = ?", (upstream,))
+            }
+            for resource in resources:
+                print_ = fingerprint(resource)
+                if known.get(resource.id) == (print_, "listed"):
+                    continue
+                self._save_labels(upstream, resource)
+                sql.execute(
+                    "INSERT INTO resources (upstream, resource, title, abstract, updated, edition_from, edition_to, zones, "
+                    "formats, crs, resolutions, footprint, url, fingerprint) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
+                    "ON CONFLICT (upstream, resource) DO UPDATE SET title=excluded.title, abstract=excluded.abstract, "
+                    "updated=excluded.updated, edition_from=excluded.edition_from, edition_to=excluded.edition_to, "
+                    "zones=excluded.zones, formats=excluded.formats, crs=excluded.crs, resolutions=excluded.resolutions, "
+                    "footprint=excluded.footprint, url=excluded.url, fingerprint=excluded.fingerprint, state='listed'",
+                    (
+                        upstream,
+                        resource.id,
+                        resource.title,
+                        resource.abstract,
+                        resource.updated,
+                        _day(resource.edition_from),
+                        _day(resource.edition_to),
+                        *_codes(resource),
+                        _ground(resource),
+                        resource.url,
+                        print_,
+                    ),
+                )
+            if complete:
+                gone = known.keys() - {resource.id for resource in resources}
+                sql.executemany(
+                    "UPDATE resources SET state = 'withdrawn' WHERE upstream = ? AND resource = ?",
+                    [(upstream, name) for name in gone],
+                )
+                sql.executemany("DELETE FROM listings WHERE upstream = ? AND resource = ?", [(upstream, name) for name in gone])
+
+    # -- sub-resources
+
+    def listings(self, upstream: str) -> dict[str, dict[str, ListingFacts]]:
+        """The complete listings of sub-resources, by resource and scope key."""
+        found: dict[str, dict[str, ListingFacts]] = {}
+        for row in self._index.connection.execute("SELECT * FROM listings WHERE upstream = ?", (upstream,)):
+            facts = ListingFacts(row["fingerprint"], datetime.fromisoformat(row["listed_at"]))
+            found.setdefault(row["resource"], {})[row["scope"]] = facts
+        return found
+
+    def save_listing(
+        self,
+        upstream: str,
+        resource: Resource,
+        scopes: Collection[Scope],
+        subs: Sequence[SubResource],
+        *,
+        at: datetime,
+    ) -> list[str]:
+        """Take in the complete listing of `resource` under `scopes`; returns the ids that it shows to be withdrawn."""
+        with self._index.transaction() as sql:
+            rows = sql.execute("SELECT * FROM sub_resources WHERE upstream = ? AND resource = ?", (upstream, resource.id))
+            known = {row["sub_resource"]: row for row in rows}
+            for sub in subs:
+                row = known.get(sub.id)
+                print_ = fingerprint(sub)
+                if row is None or row["fingerprint"] != print_:
+                    self._save_sub_resource(sql, upstream, resource, sub, print_, at)
+                if row is not None and row["withdrawn_at"] is not None:
+                    sql.execute("UPDATE sub_resources SET withdrawn_at = NULL, state = 'listed' WHERE id = ?", (row["id"],))
+            gone = [
+                row
+                for name, row in known.items()
+                if row["withdrawn_at"] is None
+                and name not in {sub.id for sub in subs}
+                and any(scope.holds(self._sub_resource(row, _nowhere)) for scope in scopes)
+            ]
+            sql.executemany("UPDATE sub_resources SET withdrawn_at = ? WHERE id = ?", [(to_text(at), row["id"]) for row in gone])
+            sql.executemany(
+                "INSERT OR REPLACE INTO listings (upstream, resource, scope, fingerprint, listed_at) VALUES (?,?,?,?,?)",
+                [(upstream, resource.id, scope.key, fingerprint(resource), to_text(at)) for scope in scopes],
+            )
+        return [row["sub_resource"] for row in gone]
+
+    def doubt(self, upstream: str, resource: str, unit_id: int | None = None) -> None:
+        """A listing that was due could not be had: what is known of it stays, and it is due again in the next run."""
+        with self._index.transaction() as sql:
+            if unit_id is None:
+                sql.execute("DELETE FROM listings WHERE upstream = ? AND resource = ?", (upstream, resource))
+            else:
+                sql.execute("UPDATE sub_resources SET files_fingerprint = NULL WHERE id = ?", (unit_id,))
+
+    def withdraw_resources(self, upstream: str, *, at: datetime) -> list[tuple[str, str]]:
+        """Mark the sub-resources of withdrawn resources as withdrawn; returns (resource, sub-resource) of each."""
+        with self._index.transaction() as sql:
+            rows = sql.execute(
+                "SELECT id, resource, sub_resource FROM sub_resources WHERE upstream = ? AND withdrawn_at IS NULL AND resource IN "
+                "(SELECT resource FROM resources WHERE upstream = ? AND state = 'withdrawn')",
+                (upstream, upstream),
+            ).fetchall()
+            sql.executemany("UPDATE sub_resources SET withdrawn_at = ? WHERE id = ?", [(to_text(at), row["id"]) for row in rows])
+        return [(row["resource"], row["sub_resource"]) for row in rows]
+
+    def units(self, upstream: str, *, footprints: bool = False) -> list[Unit]:
+        """All sub-resources that the upstream lists now. Footprints are read only on demand: they weigh more than all the rest."""
+        ground = footprint_from_text if footprints else _nowhere
+        rows = self._index.connection.execute(
+            "SELECT s.* FROM sub_resources s JOIN resources r ON r.upstream = s.upstream AND r.resource = s.resource "
+            "WHERE s.upstream = ? AND s.withdrawn_at IS NULL AND r.state = 'listed' ORDER BY s.resource, s.sub_resource",
+            (upstream,),
+        )
+        return [self._unit(row, ground) for row in rows]
+
+    def unit(self, upstream: str, resource: str, sub_resource: str) -> Unit:
+        """One sub-resource that is in the index. Raises LookupError."""
+        row = self._index.connection.execute(
+            "SELECT * FROM sub_resources WHERE upstream = ? AND resource = ? AND sub_resource = ?",
+            (upstream, resource, sub_resource),
+        ).fetchone()
+        if row is None:
+            raise LookupError(sub_resource)
+        return self._unit(row, _nowhere)
+
+    def reread(self, unit_ids: Iterable[int]) -> dict[int, Unit]:
+        """These sub-resources as they are in the index now, by row id, without footprints."""
+        rows = self._index.connection.execute(
+            "SELECT * FROM sub_resources WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(unit_ids)),)
+        )
+        return {row["id"]: self._unit(row, _nowhere) for row in rows}
+
+    # -- files
+
+    def save_files(self, unit: Unit, files: Sequence[RemoteFile], *, at: datetime) -> None:
+        """Take in the complete listing of files of a sub-resource."""
+        with self._index.transaction() as sql:
+            sql.execute("DELETE FROM listed_files WHERE sub_resource_id = ?", (unit.id,))
+            sql.executemany(
+                "INSERT INTO listed_files (sub_resource_id, position, file, url, size, md5, media_type, rel, contents) "
+                "VALUES (?,?,?,?,?,?,?,?,?)",
+                [(unit.id, n, f.name, f.url, f.size, f.md5, f.media_type, f.rel, _array(f.contents)) for n, f in enumerate(files)],
+            )
+            sql.execute(
+                "UPDATE sub_resources SET files_fingerprint = ?, files_listed_at = ?, files_digest = ?, listed_files = ?, "
+                "listed_bytes = ? WHERE id = ?",
+                (
+                    unit.fingerprint,
+                    to_text(at),
+                    files_digest(files, unit.sub.updated),
+                    len(files),
+                    sum(f.size or 0 for f in files),
+                    unit.id,
+                ),
+            )
+            # A change to a full-text row costs as much as the twenty rows of its files: most have no word to add.
+            words = _search_words(unit.sub.id, files)
+            row = sql.execute("SELECT files FROM search WHERE rowid = ?", (unit.id,)).fetchone()
+            if row is not None and row["files"] != words:
+                sql.execute("UPDATE search SET files = ? WHERE rowid = ?", (words, unit.id))
+
+    def files(self, unit_id: int) -> list[RemoteFile]:
+        """The files that upstream lists in a sub-resource, in the feed's order."""
+        rows = self._index.connection.execute("SELECT * FROM listed_files WHERE sub_resource_id = ? ORDER BY position", (unit_id,))
+        return [
+            RemoteFile(
+                row["file"], row["url"], row["size"], row["md5"], intern(row["media_type"]), row["rel"], _strings(row["contents"])
+            )
+            for row in rows
+        ]
+
+    # -- rows and objects
+
+    def _save_sub_resource(
+        self, sql: sqlite3.Connection, upstream: str, resource: Resource, sub: SubResource, print_: str, at: datetime
+    ) -> None:
+        self._save_labels(upstream, sub)
+        (row_id,) = sql.execute(
+            "INSERT INTO sub_resources (upstream, resource, sub_resource, title, abstract, edition_date, updated, zones, formats, "
+            "crs, resolutions, footprint, url, series, fingerprint, listed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
+            "ON CONFLICT (upstream, resource, sub_resource) DO UPDATE SET title=excluded.title, abstract=excluded.abstract, "
+            "edition_date=excluded.edition_date, updated=excluded.updated, zones=excluded.zones, formats=excluded.formats, "
+            "crs=excluded.crs, resolutions=excluded.resolutions, footprint=excluded.footprint, url=excluded.url, "
+            "series=excluded.series, fingerprint=excluded.fingerprint, listed_at=excluded.listed_at RETURNING id",
+            (
+                upstream,
+                resource.id,
+                sub.id,
+                sub.title,
+                sub.abstract,
+                _day(sub.edition_date),
+                sub.updated,
+                *_codes(sub),
+                _ground(sub),
+                sub.url,
+                series_key(sub).slug,
+                print_,
+                to_text(at),
+            ),
+        ).fetchone()
+        sql.execute("DELETE FROM sub_resource_terms WHERE sub_resource_id = ?", (row_id,))
+        sql.executemany(
+            "INSERT OR IGNORE INTO sub_resource_terms (kind, code, sub_resource_id) VALUES (?, ?, ?)",
+            [(kind, fold(term.code), row_id) for kind, terms, fold in _folded(sub) for term in terms],
+        )
+        sql.execute("DELETE FROM footprints WHERE sub_resource_id = ?", (row_id,))
+        if sub.footprint is not None:
+            west, south, east, north = sub.footprint.bbox
+            sql.execute("INSERT INTO footprints VALUES (?, ?, ?, ?, ?)", (row_id, west, east, south, north))
+        labels = " ".join(f"{term.code} {term.label}" for _, terms, _ in _folded(sub) for term in terms)
+        sql.execute("DELETE FROM search WHERE rowid = ?", (row_id,))
+        sql.execute(
+            "INSERT INTO search (rowid, resource, sub_resource, title, abstract, about_resource, labels, files) "
+            "VALUES (?,?,?,?,?,?,?,'')",
+            (row_id, resource.id, sub.id, sub.title, sub.abstract, f"{resource.title} {resource.abstract}", labels),
+        )
+        # The words of file names come back with the listing of files, which a new fingerprint asks for in any case.
+
+    def _save_labels(self, upstream: str, entry: Resource | SubResource) -> None:
+        kinds = ("zone", entry.zones), ("format", entry.formats), ("crs", entry.crs), ("resolution", entry.resolutions)
+        for kind, terms in kinds:
+            for term in terms:
+                key = upstream, kind, term.code
+                if term.label and self._labels.get(key) != term.label:
+                    self._labels[key] = term.label
+                    self._known_terms.clear()
+                    self._index.connection.execute(
+                        "INSERT OR REPLACE INTO terms (upstream, kind, code, label) VALUES (?, ?, ?, ?)", (*key, term.label)
+                    )
+
+    def _terms(self, upstream: str, kind: str, codes: str) -> tuple[Term, ...]:
+        found = self._known_terms.get((upstream, kind, codes))
+        if found is None:
+            found = tuple(Term(code, self._labels.get((upstream, kind, code), "")) for code in _strings(codes))
+            self._known_terms[upstream, kind, codes] = found
+        return found
+
+    def _fields(self, row: sqlite3.Row) -> Mapping[str, tuple[Term, ...]]:
+        upstream = row["upstream"]
+        return {
+            "zones": self._terms(upstream, "zone", row["zones"]),
+            "formats": self._terms(upstream, "format", row["formats"]),
+            "crs": self._terms(upstream, "crs", row["crs"]),
+            "resolutions": self._terms(upstream, "resolution", row["resolutions"]),
+        }
+
+    def _resource(self, row: sqlite3.Row) -> Resource:
+        return Resource(
+            row["resource"],
+            row["url"],
+            row["title"],
+            row["abstract"],
+            row["updated"],
+            _date(row["edition_from"]),
+            _date(row["edition_to"]),
+            **self._fields(row),
+            footprint=footprint_from_text(row["footprint"]) if row["footprint"] else None,
+        )
+
+    def _sub_resource(self, row: sqlite3.Row, ground: Callable[[str], Footprint | None]) -> SubResource:
+        return SubResource(
+            intern(row["resource"]),
+            row["sub_resource"],
+            row["url"],
+            row["title"],
+            "",  # nothing that decides reads the abstract
+            row["updated"],
+            _date(row["edition_date"]),
+            **self._fields(row),
+            footprint=ground(row["footprint"]) if row["footprint"] else None,
+        )
+
+    def _unit(self, row: sqlite3.Row, ground: Callable[[str], Footprint | None]) -> Unit:
+        return Unit(
+            row["id"],
+            self._sub_resource(row, ground),
+            row["fingerprint"],
+            row["series"],
+            row["files_fingerprint"],
+            from_text(row["files_listed_at"]),
+            row["files_digest"],
+            row["listed_files"] or 0,
+            row["listed_bytes"] or 0,
+            row["settled"],
+            row["settled_files"],
+            row["settled_bytes"],
+            row["folder_stamp"],
+            row["stored_files"],
+        )
+
+
+def _nowhere(_: str) -> None:
+    return None
+
+
+@lru_cache(maxsize=65536)
+def _strings(text: str) -> tuple[str, ...]:
+    return tuple(intern(item) for item in json.loads(text))
+
+
+def _day(day: date | None) -> str | None:
+    return day.isoformat() if day else None
+
+
+def _date(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _codes(entry: Resource | SubResource) -> tuple[str, str, str, str]:
+    return (
+        json.dumps([term.code for term in entry.zones], ensure_ascii=False),
+        json.dumps([term.code for term in entry.formats], ensure_ascii=False),
+        json.dumps([term.code for term in entry.crs], ensure_ascii=False),
+        json.dumps([term.code for term in entry.resolutions], ensure_ascii=False),
+    )
+
+
+def _ground(entry: Resource | SubResource) -> str | None:
+    return footprint_to_text(entry.footprint) if entry.footprint else None
+
+
+def _folded(sub: SubResource) -> Iterable[tuple[str, tuple[Term, ...], Callable[[str], str]]]:
+    return (("zone", sub.zones, fold_zone), ("format", sub.formats, fold_format), ("crs", sub.crs, fold_crs))
+
+
+def _search_words(sub_id: str, files: Iterable[RemoteFile]) -> str:
+    """The words of the file names that the sub-resource's own id does not hold: names mostly repeat it.
+
+    What follows as an extension tells the files of a sub-resource apart for nobody: `.7z`, `.7z.001`, `.copc.laz`.
+    """
+    rests = {_EXTENSIONS.sub("", file.name.removeprefix(sub_id)) for file in files}
+    words = {word for rest in rests for word in _WORD.findall(rest)}
+    return " ".join(sorted(words.difference(_WORD.findall(sub_id))))
+
+
+_WORD = re.compile(r"\w+")
+_EXTENSIONS = re.compile(r"(?:\.[A-Za-z0-9]{1,7})+$")
+
+
+@lru_cache(maxsize=4096)
+def _array(texts: tuple[str, ...]) -> str:
+    return json.dumps(texts, ensure_ascii=False)

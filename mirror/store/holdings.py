@@ -1,0 +1,291 @@
+"""What is here: published files, parked files, and which edition of a series is the newest."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from mirror.model import RemoteFile, SubResource
+from mirror.planning.plan import Kept
+from mirror.planning.series import edition_order
+from mirror.store.catalogue import to_text
+from mirror.store.index import Index
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A published file with the facts it was verified with. `size` in bytes, hashes in lower-case hex."""
+
+    remote: RemoteFile
+    size: int
+    md5: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A file that a run was about to publish; `updated` is of its sub-resource."""
+
+    unit_id: int
+    upstream: str
+    resource: str
+    sub_resource: str
+    updated: str | None
+    file: StoredFile
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A published file as `verify` reads it back. `size` in bytes; `sound` until a verification finds it wrong."""
+
+    id: int
+    upstream: str
+    resource: str
+    sub_resource: str
+    file: str
+    size: int
+    md5: str
+    sha256: str
+    sound: bool
+
+
+class Holdings:
+    """Reads and writes what is published. The caller has put the bytes in place, durably, before a row says so."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Group what follows into one commit."""
+        return self._index.transaction()
+
+    def indexed(self, unit_id: int) -> dict[str, Kept]:
+        """What the index says is published of a sub-resource, by file name."""
+        rows = self._index.connection.execute(
+            "SELECT file, size, md5, updated, verified_at FROM stored_files WHERE sub_resource_id = ?", (unit_id,)
+        )
+        return {row["file"]: Kept(row["size"], row["md5"], row["updated"], row["verified_at"] is not None) for row in rows}
+
+    def announce(self, unit_id: int, updated: str | None, files: Iterable[StoredFile]) -> None:
+        """Files are about to be published: until `record`, nobody is told that the ones they replace are here."""
+        rows = [(unit_id, f.remote.name, f.remote.url, f.size, f.md5, f.sha256, updated) for f in files]
+        with self._index.transaction() as sql:
+            sql.executemany("INSERT OR REPLACE INTO announced_files VALUES (?,?,?,?,?,?,?)", rows)
+            sql.executemany(
+                "UPDATE stored_files SET verified_at = NULL WHERE sub_resource_id = ? AND file = ?", [row[:2] for row in rows]
+            )
+            sql.execute("UPDATE sub_resources SET settled = NULL WHERE id = ?", (unit_id,))
+
+    def announced(self) -> list[Announced]:
+        """What was announced and neither recorded nor disowned."""
+        rows = self._index.connection.execute(
+            "SELECT a.*, s.upstream, s.resource, s.sub_resource FROM announced_files a "
+            "JOIN sub_resources s ON s.id = a.sub_resource_id"
+        )
+        return [
+            Announced(
+                row["sub_resource_id"],
+                row["upstream"],
+                row["resource"],
+                row["sub_resource"],
+                row["updated"],
+                StoredFile(RemoteFile(row["file"], row["url"]), row["size"], row["md5"], row["sha256"]),
+            )
+            for row in rows
+        ]
+
+    def disown(self, announced: Announced, sha256: str | None, *, at: datetime) -> None:
+        """An announced file was not published; `sha256` is of what is in its place: the file from before is sound again."""
+        key = announced.unit_id, announced.file.remote.name
+        with self._index.transaction() as sql:
+            sql.execute("DELETE FROM announced_files WHERE sub_resource_id = ? AND file = ?", key)
+            sql.execute(
+                "UPDATE stored_files SET verified_at = ? WHERE sub_resource_id = ? AND file = ? AND sha256 = ?",
+                (to_text(at), *key, sha256),
+            )
+
+    def forget(self, unit_id: int, files: Iterable[str]) -> None:
+        """Files have been set aside out of the published tree: their rows go, and the counts of their sub-resource."""
+        with self._index.transaction() as sql:
+            for file in files:
+                row = sql.execute(
+                    "DELETE FROM stored_files WHERE sub_resource_id = ? AND file = ? RETURNING size", (unit_id, file)
+                ).fetchone()
+                if row is not None:
+                    sql.execute(
+                        "UPDATE sub_resources SET stored_files = stored_files - 1, stored_bytes = stored_bytes - ? WHERE id = ?",
+                        (row["size"], unit_id),
+                    )
+
+    def record(self, unit_id: int, updated: str | None, files: Iterable[StoredFile], *, at: datetime) -> None:
+        """Files have been published: their rows, the counts of their sub-resource, and an end to their being parked.
+
+        `updated` is what upstream says of their sub-resource.
+        """
+        moment = to_text(at)
+        rows = [(unit_id, f.remote.name, f.remote.url, f.size, f.md5, f.sha256, updated, moment, moment) for f in files]
+        with self._index.transaction() as sql:
+            names = unit_id, json.dumps([row[1] for row in rows])
+            replaced, replaced_bytes = sql.execute(
+                "SELECT count(*), coalesce(sum(size), 0) FROM stored_files "
+                "WHERE sub_resource_id = ? AND file IN (SELECT value FROM json_each(?))",
+                names,
+            ).fetchone()
+            sql.executemany(
+                "INSERT INTO stored_files (sub_resource_id, file, url, size, md5, sha256, updated, fetched_at, verified_at) "
+                "VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (sub_resource_id, file) DO UPDATE SET url=excluded.url, "
+                "size=excluded.size, md5=excluded.md5, sha256=excluded.sha256, updated=excluded.updated, "
+                "fetched_at=excluded.fetched_at, verified_at=excluded.verified_at",
+                rows,
+            )
+            sql.execute("DELETE FROM parked_files WHERE sub_resource_id = ? AND file IN (SELECT value FROM json_each(?))", names)
+            sql.execute("DELETE FROM announced_files WHERE sub_resource_id = ? AND file IN (SELECT value FROM json_each(?))", names)
+            sql.execute(
+                "UPDATE sub_resources SET stored_files = stored_files + ?, stored_bytes = stored_bytes + ?, "
+                "settled = NULL WHERE id = ?",
+                (len(rows) - replaced, sum(row[3] for row in rows) - replaced_bytes, unit_id),
+            )
+
+    def settle(self, unit_id: int, settled: str, folder_stamp: int | None, *, files: int, size: int) -> None:
+        """Every wanted file of a sub-resource is here: `files` of `size` bytes in all.
+
+        `settled` names the listing and the filter for which that holds, `folder_stamp` the state of the folder.
+        """
+        with self._index.transaction() as sql:
+            sql.execute(
+                "UPDATE sub_resources SET complete = 1, settled = ?, folder_stamp = ?, settled_files = ?, settled_bytes = ? "
+                "WHERE id = ?",
+                (settled, folder_stamp, files, size, unit_id),
+            )
+            sql.execute("DELETE FROM parked_files WHERE sub_resource_id = ?", (unit_id,))
+
+    def unsettle(self, unit_id: int) -> None:
+        """A published file is gone. Until then, an older state of the whole sub-resource counts as complete."""
+        with self._index.transaction() as sql:
+            sql.execute("UPDATE sub_resources SET complete = 0, settled = NULL WHERE id = ?", (unit_id,))
+
+    # -- parked files
+
+    def park(self, unit_id: int, file: RemoteFile, reason: str, attempts: int, *, at: datetime) -> None:
+        """A wanted file cannot be had: remember why, since when, and how many attempts it has cost in all."""
+        moment = to_text(at)
+        with self._index.transaction() as sql:
+            sql.execute(
+                "INSERT INTO parked_files (sub_resource_id, file, url, size, md5, reason, attempts, since, last_try) "
+                "VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (sub_resource_id, file) DO UPDATE SET url=excluded.url, "
+                "size=excluded.size, md5=excluded.md5, reason=excluded.reason, attempts=parked_files.attempts + excluded.attempts, "
+                "last_try=excluded.last_try",
+                (unit_id, file.name, file.url, file.size, file.md5, reason, attempts, moment, moment),
+            )
+
+    def unpark_unwanted(self, upstream: str, wanted: Iterable[int]) -> None:
+        """Forget parked files of sub-resources that nobody wants any longer."""
+        keep = set(wanted)
+        with self._index.transaction() as sql:
+            rows = sql.execute(
+                "SELECT DISTINCT p.sub_resource_id FROM parked_files p JOIN sub_resources s ON s.id = p.sub_resource_id "
+                "WHERE s.upstream = ?",
+                (upstream,),
+            ).fetchall()
+            sql.executemany("DELETE FROM parked_files WHERE sub_resource_id = ?", [row[:1] for row in rows if row[0] not in keep])
+
+    def parked_in(self, unit_ids: Sequence[int]) -> int:
+        """How many files of these sub-resources are parked."""
+        (count,) = self._index.connection.execute(
+            "SELECT count(*) FROM parked_files WHERE sub_resource_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(unit_ids)),),
+        ).fetchone()
+        return int(count)
+
+    # -- series
+
+    def newest_of(self, upstream: str, series: str) -> tuple[str, str] | None:
+        """The newest complete sub-resource of a series that is here, as (resource, sub-resource)."""
+        rows = self._index.connection.execute(
+            "SELECT resource, sub_resource, updated, edition_date FROM sub_resources "
+            "WHERE upstream = ? AND series = ? AND complete AND stored_files",
+            (upstream, series),
+        )
+        best = max(rows, key=lambda row: edition_order(_bare(row)), default=None)
+        return (best["resource"], best["sub_resource"]) if best is not None else None
+
+    def refresh_states(self, upstream: str) -> dict[str, tuple[str, str]]:
+        """Work out `latest` and `state` of every sub-resource; returns (resource, sub-resource) of the newest by series."""
+        with self._index.transaction() as sql:
+            rows = sql.execute(
+                "SELECT id, resource, sub_resource, updated, edition_date, series, state, latest, withdrawn_at, complete, "
+                "stored_files, EXISTS (SELECT 1 FROM parked_files p WHERE p.sub_resource_id = s.id) AS parked "
+                "FROM sub_resources s WHERE upstream = ?",
+                (upstream,),
+            ).fetchall()
+            order = {row["id"]: edition_order(_bare(row)) for row in rows if row["stored_files"]}
+            newest: dict[str, sqlite3.Row] = {}
+            for row in rows:
+                if row["stored_files"] and row["complete"]:
+                    best = newest.setdefault(row["series"], row)
+                    if order[best["id"]] < order[row["id"]]:
+                        newest[row["series"]] = row
+            changes = []
+            for row in rows:
+                best_row = newest.get(row["series"])
+                latest = int(best_row is not None and best_row["id"] == row["id"])
+                if not row["stored_files"]:
+                    state = "parked" if row["parked"] else "listed"
+                elif row["withdrawn_at"] is not None:
+                    state = "withdrawn"
+                else:
+                    newer_is_here = best_row is not None and order[row["id"]] < order[best_row["id"]]
+                    state = "superseded" if newer_is_here else "current"
+                if (state, latest) != (row["state"], row["latest"]):
+                    changes.append((state, latest, row["id"]))
+            sql.executemany("UPDATE sub_resources SET state = ?, latest = ? WHERE id = ?", changes)
+        return {series: (row["resource"], row["sub_resource"]) for series, row in newest.items()}
+
+    # -- verify
+
+    def mark_verified(self, ids: Iterable[int], *, at: datetime) -> None:
+        """These files were hashed and are what was published."""
+        with self._index.transaction() as sql:
+            sql.executemany("UPDATE stored_files SET verified_at = ? WHERE id = ?", [(to_text(at), i) for i in ids])
+
+    def mark_damaged(self, ids: Iterable[int]) -> None:
+        """These files are gone or are not what was published: the next sync fetches them again."""
+        with self._index.transaction() as sql:
+            for i in ids:
+                sql.execute("UPDATE stored_files SET verified_at = NULL WHERE id = ?", (i,))
+                sql.execute(
+                    "UPDATE sub_resources SET settled = NULL WHERE id = (SELECT sub_resource_id FROM stored_files WHERE id = ?)",
+                    (i,),
+                )
+
+    # -- subscriptions
+
+    def save_wanted(self, subscription: str, unit_ids: Iterable[int]) -> None:
+        """Which sub-resources a subscription wants, as of this sync."""
+        with self._index.transaction() as sql:
+            sql.execute("DELETE FROM wanted WHERE subscription = ?", (subscription,))
+            sql.executemany("INSERT INTO wanted VALUES (?, ?)", [(subscription, i) for i in unit_ids])
+
+
+def held_files(connection: sqlite3.Connection, subscriptions: Sequence[str] = ()) -> Iterator[Held]:
+    """Every published file, in the order of the tree; only those that `subscriptions` want, if any are named."""
+    # The names travel as one JSON array: no SQL is put together from them.
+    rows = connection.execute(
+        "SELECT f.id, s.upstream, s.resource, s.sub_resource, f.file, f.size, f.md5, f.sha256, f.verified_at IS NOT NULL "
+        "FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id WHERE ?1 = '[]' OR s.id IN "
+        "(SELECT sub_resource_id FROM wanted WHERE subscription IN (SELECT value FROM json_each(?1))) "
+        "ORDER BY s.upstream, s.resource, s.sub_resource, f.file",
+        (json.dumps(list(subscriptions)),),
+    )
+    for row in rows:
+        yield Held(*row)
+
+
+def _bare(row: sqlite3.Row) -> SubResource:
+    """As much of a sub-resource as its place among the editions depends on."""
+    day = date.fromisoformat(row["edition_date"]) if row["edition_date"] else None
+    return SubResource(row["resource"], row["sub_resource"], "", updated=row["updated"], edition_date=day)

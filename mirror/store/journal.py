@@ -1,0 +1,105 @@
+"""What happened: runs, events, and how each subscription stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mirror.events import FileKey
+from mirror.store.catalogue import to_text
+from mirror.store.index import Index
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a subscription stands after a run. `bytes` are those of its files that are here."""
+
+    subscription: str
+    upstream: str
+    outcome: str
+    expected: int
+    present: int
+    bytes: int
+    failures: int
+    parked: int
+    upstream_date: str | None
+
+
+class Journal:
+    """Writes runs and events; what is written stays."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._run: int | None = None
+
+    def start(self, command: str, subscriptions: Sequence[str], *, at: datetime) -> None:
+        """A run begins. Runs that never finished were killed: their rows keep saying so."""
+        with self._index.transaction() as sql:
+            sql.execute("UPDATE runs SET outcome = 'killed' WHERE finished_at IS NULL AND outcome IS NULL")
+            (self._run,) = sql.execute(
+                "INSERT INTO runs (command, started_at, subscriptions) VALUES (?, ?, ?) RETURNING id",
+                (command, to_text(at), json.dumps(list(subscriptions), ensure_ascii=False)),
+            ).fetchone()
+
+    def finish(self, outcome: str, exit_code: int, requests: int, report: Mapping[str, object], *, at: datetime) -> None:
+        """The run ends; `report` is the JSON that the command gave."""
+        with self._index.transaction() as sql:
+            sql.execute(
+                "UPDATE runs SET finished_at = ?, outcome = ?, exit_code = ?, requests = ?, report = ? WHERE id = ?",
+                (to_text(at), outcome, exit_code, requests, json.dumps(report, ensure_ascii=False), self._run),
+            )
+
+    def event(self, kind: str, *, at: datetime, about: FileKey, message: str = "") -> None:
+        """One thing that users may ask about later; empty parts of `about` stay out."""
+        with self._index.transaction() as sql:
+            sql.execute(
+                "INSERT INTO events (run_id, at, kind, upstream, resource, sub_resource, file, message) VALUES (?,?,?,?,?,?,?,?)",
+                (
+                    self._run,
+                    to_text(at),
+                    kind,
+                    about.upstream,
+                    about.resource or None,
+                    about.sub_resource or None,
+                    about.file or None,
+                    message,
+                ),
+            )
+
+    def standing(self, facts: Standing, *, at: datetime) -> None:
+        """How a subscription stands now; a success is a run after which nothing that it wants is missing."""
+        success = facts.outcome == "complete"
+        with self._index.transaction() as sql:
+            sql.execute(
+                "INSERT INTO subscriptions (subscription, upstream, last_run_at, last_success_at, outcome, upstream_date, "
+                "expected, present, bytes, failures, parked) VALUES (?,?,?,?,?,?,?,?,?,?,?) "
+                "ON CONFLICT (subscription) DO UPDATE SET "
+                "upstream=excluded.upstream, last_run_at=excluded.last_run_at, "
+                "last_success_at=coalesce(excluded.last_success_at, last_success_at), outcome=excluded.outcome, "
+                "upstream_date=coalesce(excluded.upstream_date, upstream_date), expected=excluded.expected, "
+                "present=excluded.present, bytes=excluded.bytes, failures=excluded.failures, parked=excluded.parked",
+                (
+                    facts.subscription,
+                    facts.upstream,
+                    to_text(at),
+                    to_text(at) if success else None,
+                    facts.outcome,
+                    facts.upstream_date,
+                    facts.expected,
+                    facts.present,
+                    facts.bytes,
+                    facts.failures,
+                    facts.parked,
+                ),
+            )
+
+    def attempted(self, subscriptions: Mapping[str, str], outcome: str, *, at: datetime) -> None:
+        """A run of these subscriptions (name -> upstream) ended before they could be counted: only the attempt is recorded."""
+        with self._index.transaction() as sql:
+            sql.executemany(
+                "INSERT INTO subscriptions (subscription, upstream, last_run_at, outcome) VALUES (?,?,?,?) "
+                "ON CONFLICT (subscription) DO UPDATE SET last_run_at=excluded.last_run_at, outcome=excluded.outcome",
+                [(name, upstream, to_text(at), outcome) for name, upstream in subscriptions.items()],
+            )

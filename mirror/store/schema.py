@@ -1,0 +1,208 @@
+"""The index's tables, as numbered migrations from the first version on. A landed migration is never edited: add one."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("inspire-mirror")
+
+
+@migrations()
+def m001_first(db: Database) -> None:
+    """The catalogue (what upstreams list), the holdings (what is here) and the journal (what happened)."""
+    for statement in _FIRST.split(";;"):
+        db.execute(statement)
+
+
+_FIRST = """
+CREATE TABLE upstreams (
+    upstream TEXT PRIMARY KEY,
+    high_water TEXT,          -- the newest day of publication that a complete capabilities listing has shown
+    full_listed_at TEXT       -- when all resources were last listed
+) WITHOUT ROWID;;
+CREATE TABLE resources (
+    id INTEGER PRIMARY KEY,
+    upstream TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    title TEXT NOT NULL,
+    abstract TEXT NOT NULL,
+    updated TEXT,
+    edition_from TEXT,
+    edition_to TEXT,
+    zones TEXT NOT NULL,       -- JSON arrays of codes as published, here and in sub_resources
+    formats TEXT NOT NULL,
+    crs TEXT NOT NULL,
+    resolutions TEXT NOT NULL,
+    footprint TEXT,            -- GeoJSON geometry, lon/lat
+    url TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'listed',   -- listed, withdrawn
+    fingerprint TEXT NOT NULL,
+    UNIQUE (upstream, resource)
+);;
+CREATE TABLE listings (        -- the complete listings of sub-resources: which request, of which state of the resource, when
+    upstream TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    scope TEXT NOT NULL,       -- the upstream's own filters that narrowed it; empty: the whole resource
+    fingerprint TEXT NOT NULL, -- of the resource at that time
+    listed_at TEXT NOT NULL,
+    PRIMARY KEY (upstream, resource, scope)
+) WITHOUT ROWID;;
+CREATE TABLE sub_resources (
+    id INTEGER PRIMARY KEY,
+    upstream TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    sub_resource TEXT NOT NULL,
+    title TEXT NOT NULL,
+    abstract TEXT NOT NULL,
+    edition_date TEXT,
+    updated TEXT,
+    zones TEXT NOT NULL,
+    formats TEXT NOT NULL,
+    crs TEXT NOT NULL,
+    resolutions TEXT NOT NULL,
+    footprint TEXT,
+    url TEXT NOT NULL,
+    series TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'listed',   -- listed, current, superseded, withdrawn, parked
+    latest INTEGER NOT NULL DEFAULT 0,      -- 1: the newest complete edition of its series that is here
+    withdrawn_at TEXT,
+    fingerprint TEXT NOT NULL,
+    listed_at TEXT NOT NULL,                -- when this fingerprint was first seen
+    files_fingerprint TEXT,                 -- the fingerprint for which the files were listed
+    files_listed_at TEXT,
+    files_digest TEXT,                      -- of the listing of files
+    listed_files INTEGER,
+    listed_bytes INTEGER,
+    complete INTEGER NOT NULL DEFAULT 0,    -- 1: every wanted file is here
+    settled TEXT,                           -- files_digest and file globs for which it was complete
+    settled_files INTEGER NOT NULL DEFAULT 0,   -- how many files that were
+    settled_bytes INTEGER NOT NULL DEFAULT 0,
+    folder_stamp INTEGER,                   -- st_mtime_ns of the folder then
+    stored_files INTEGER NOT NULL DEFAULT 0,
+    stored_bytes INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (upstream, resource, sub_resource)
+);;
+CREATE INDEX sub_resources_by_series ON sub_resources (upstream, series);;
+CREATE INDEX sub_resources_by_latest ON sub_resources (latest, upstream, resource);;
+CREATE INDEX sub_resources_by_edition ON sub_resources (edition_date);;
+CREATE TABLE terms (           -- the labels of codes, as published
+    upstream TEXT NOT NULL,
+    kind TEXT NOT NULL,        -- zone, format, crs, resolution
+    code TEXT NOT NULL,
+    label TEXT NOT NULL,
+    PRIMARY KEY (upstream, kind, code)
+) WITHOUT ROWID;;
+CREATE TABLE sub_resource_terms (   -- folded codes (D0971 as D971), for filters
+    kind TEXT NOT NULL,
+    code TEXT NOT NULL,
+    sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id) ON DELETE CASCADE,
+    PRIMARY KEY (kind, code, sub_resource_id)
+) WITHOUT ROWID;;
+CREATE INDEX sub_resource_terms_by_sub_resource ON sub_resource_terms (sub_resource_id);;
+CREATE TABLE listed_files (    -- what upstream lists
+    sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id) ON DELETE CASCADE,
+    file TEXT NOT NULL,
+    position INTEGER NOT NULL, -- in the feed: the same name may be listed twice
+    url TEXT NOT NULL,
+    size INTEGER,
+    md5 TEXT,
+    media_type TEXT NOT NULL,
+    rel TEXT NOT NULL,
+    contents TEXT NOT NULL,
+    PRIMARY KEY (sub_resource_id, position)
+) WITHOUT ROWID;;
+CREATE TABLE stored_files (    -- what is published here
+    id INTEGER PRIMARY KEY,
+    sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id),
+    file TEXT NOT NULL,
+    url TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    md5 TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    updated TEXT,              -- of the sub-resource when this was fetched
+    fetched_at TEXT NOT NULL,
+    verified_at TEXT,          -- null: verify found it wrong
+    UNIQUE (sub_resource_id, file)
+);;
+CREATE TABLE announced_files (  -- about to be published: what a killed run leaves here is settled by the next
+    sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id),
+    file TEXT NOT NULL,
+    url TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    md5 TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    updated TEXT,
+    PRIMARY KEY (sub_resource_id, file)
+) WITHOUT ROWID;;
+CREATE TABLE parked_files (    -- wanted, not to be had yet
+    sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id),
+    file TEXT NOT NULL,
+    url TEXT NOT NULL,
+    size INTEGER,
+    md5 TEXT,
+    reason TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    since TEXT NOT NULL,
+    last_try TEXT NOT NULL,
+    PRIMARY KEY (sub_resource_id, file)
+) WITHOUT ROWID;;
+CREATE VIEW files AS
+    SELECT s.upstream, s.resource, s.sub_resource, s.title, f.file,
+           CASE WHEN f.verified_at IS NOT NULL  -- what verify found wrong has no path
+                THEN 'data/' || s.upstream || '/' || s.resource || '/' || s.sub_resource || '/' || f.file END AS path,
+           f.url, f.size, f.md5, f.sha256, s.zones, s.formats, s.crs, s.edition_date, s.updated,
+           CASE WHEN f.verified_at IS NULL THEN 'parked'
+                WHEN s.state IN ('listed', 'parked') THEN 'current' ELSE s.state END AS state,
+           s.latest, f.fetched_at, f.verified_at, NULL AS reason
+      FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id
+    UNION ALL
+    SELECT s.upstream, s.resource, s.sub_resource, s.title, p.file, NULL, p.url, p.size, p.md5, NULL, s.zones, s.formats, s.crs,
+           s.edition_date, s.updated, 'parked', 0, NULL, NULL, p.reason
+      FROM parked_files p JOIN sub_resources s ON s.id = p.sub_resource_id
+     WHERE NOT EXISTS (SELECT 1 FROM stored_files f WHERE f.sub_resource_id = p.sub_resource_id AND f.file = p.file);;
+CREATE TABLE subscriptions (
+    subscription TEXT PRIMARY KEY,
+    upstream TEXT NOT NULL,
+    last_run_at TEXT,
+    last_success_at TEXT,      -- the last run after which it was complete
+    outcome TEXT,
+    upstream_date TEXT,        -- the newest publication among what it wants
+    expected INTEGER,          -- null until a run has come far enough to count
+    present INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    parked INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;;
+CREATE TABLE wanted (          -- which subscription wants which sub-resource, as of its last sync
+    subscription TEXT NOT NULL,
+    sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id),
+    PRIMARY KEY (subscription, sub_resource_id)
+) WITHOUT ROWID;;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    command TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    finished_at TEXT,          -- null: still running, or killed
+    outcome TEXT,
+    exit_code INTEGER,
+    subscriptions TEXT NOT NULL,
+    requests INTEGER,
+    report TEXT                -- the JSON that `sync --json` gave
+);;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER REFERENCES runs (id),
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL,        -- published, parked, withdrawn, listing-failed, damaged
+    upstream TEXT,
+    resource TEXT,
+    sub_resource TEXT,
+    file TEXT,
+    message TEXT NOT NULL DEFAULT ''
+);;
+CREATE INDEX events_by_time ON events (at);;
+CREATE VIRTUAL TABLE footprints USING rtree (sub_resource_id, west, east, south, north);;
+CREATE VIRTUAL TABLE search USING fts5 (
+    resource, sub_resource, title, abstract, about_resource, labels, files, tokenize = "unicode61 remove_diacritics 2"
+)
+"""

@@ -1,0 +1,363 @@
+"""The tree of files: where things are, and how they appear.
+
+    data/<upstream>/<resource>/<sub_resource>/<file>    published
+    current/<upstream>/<series>                         relative links to the newest complete edition
+    .staging/parts/<upstream>/...                       partial files and their sidecars
+    .staging/ready/<upstream>/...                       verified files that wait for the rest of their sub-resource
+    .staging/swap/                                      folders about to be exchanged, or just exchanged
+    .staging/quarantine/                                wrong files, moved aside
+
+A new folder appears by one rename. A change to a folder that readers may be in is made on a copy of hard links, which then takes
+its place in one exchange; where the file system cannot exchange, two renames with a way back that `recover` takes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_SYNC_EACH = 4  # up to so many files are flushed one by one, more by one flush of the file system
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The place of a sub-resource under each root. All names have passed `check_name`."""
+
+    upstream: str
+    resource: str
+    sub_resource: str
+
+    @property
+    def relative(self) -> Path:
+        """Below `data/`, `.staging/parts` and `.staging/ready`."""
+        return Path(self.upstream, self.resource, self.sub_resource)
+
+
+class Tree:
+    """The files under one root. Every method may block: call it from a thread."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.data = root / "data"
+        self.aliases = root / "current"
+        self.staging = root / ".staging"
+        self.parts = self.staging / "parts"
+        self.ready = self.staging / "ready"
+        self.swap = self.staging / "swap"
+        self.quarantined = self.staging / "quarantine"
+
+    # -- what is there
+
+    def published(self, folder: Folder) -> dict[str, int]:
+        """Sizes in bytes of the regular files in a published folder, by name; empty where there is none."""
+        found: dict[str, int] = {}
+        if not self._is_ours(folder):
+            return found
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.data / folder.relative) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # taken away in this moment
+                    if entry.is_file(follow_symlinks=False):
+                        found[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return found
+
+    def _is_ours(self, folder: Folder) -> bool:
+        """Whether the way to a published folder leads through folders only: what lies behind a link is not in the tree."""
+        way = (self.data / folder.upstream, self.data / folder.upstream / folder.resource, self.data / folder.relative)
+        return all(_is_folder(place) for place in way)
+
+    def unknown_folders(self, known: Collection[Folder]) -> list[Path]:
+        """What lies in `data/` and is neither a folder of `known` nor on the way to one; the outermost paths, in order."""
+        ways = {part for folder in known for part in (folder.relative, *folder.relative.parents)}
+        found: list[Path] = []
+
+        def look(place: Path, depth: int) -> None:
+            for entry in sorted(place.iterdir()):
+                if entry.relative_to(self.data) not in ways or not entry.is_dir():
+                    found.append(entry)
+                elif depth > 1:
+                    look(entry, depth - 1)
+
+        if self.data.is_dir():
+            look(self.data, 3)
+        return found
+
+    def stamp(self, folder: Folder) -> int | None:
+        """The mtime in ns of a published folder: it changes whenever a name in it comes, goes or is replaced."""
+        try:
+            # Asked of every sub-resource in every run: joining texts costs a tenth of joining paths.
+            return os.lstat(os.path.join(self.data, folder.upstream, folder.resource, folder.sub_resource)).st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def free(self) -> int:
+        """Bytes that this process may still write to the file system of the root."""
+        stats = os.statvfs(self.root)
+        return stats.f_bavail * stats.f_frsize
+
+    def part(self, folder: Folder, name: str) -> Path:
+        """Where a partial file is kept; its sidecar is beside it under the same name and `.json`."""
+        return self.parts / folder.relative / f"{name}.part"
+
+    def staged(self, folder: Folder, name: str) -> Path:
+        """Where a verified file waits to be published."""
+        return self.ready / folder.relative / name
+
+    # -- publishing
+
+    def flush(self, paths: Iterable[Path]) -> None:
+        """Bring the bytes of these files to the disk."""
+        paths = list(paths)
+        if len(paths) > _SYNC_EACH and _syncfs(self.root):
+            return
+        for path in paths:
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def publish(self, folder: Folder, names: Iterable[str], *, replacing: Iterable[str] = (), leaving: Iterable[str] = ()) -> None:
+        """Move staged files, whose bytes are on the disk, into the published folder: all of them at once, or none.
+
+        `replacing` names the files already there whose places they may take; what else is in the way is set aside in quarantine,
+        never overwritten. `leaving` names files that go to quarantine in the same moment. Raises OSError; NotADirectoryError for a
+        link or a file where the folder of an upstream or resource should be: links are never followed out of the tree.
+        """
+        names, replacing, leaving = list(names), set(replacing), set(leaving)
+        for place in (self.data / folder.upstream, self.data / folder.upstream / folder.resource):
+            if os.path.lexists(place) and not _is_folder(place):
+                raise NotADirectoryError(errno.ENOTDIR, "not a folder of this mirror; move it away", str(place))
+        target = self.data / folder.relative
+        source = self.ready / folder.relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(target) and not _is_folder(target):
+            _set_aside(target, self.quarantined / folder.relative)
+        for name in names:
+            if os.path.lexists(target / name) and not (name in replacing and _is_regular(target / name)):
+                self.quarantine(folder, name)
+        if not target.exists():
+            if not names:
+                return
+            if sorted(os.listdir(source)) == sorted(names):
+                os.rename(source, target)
+            else:
+                fresh = self._fresh(folder)
+                fresh.mkdir()
+                for name in names:
+                    os.rename(source / name, fresh / name)
+                os.rename(fresh, target)
+            _sync_folder(target)
+        elif len(names) == 1 and not leaving:
+            os.rename(source / names[0], target / names[0])
+            _sync_folder(target)
+            return
+        else:
+            self._exchange(folder, target, source, names, leaving)
+        _sync_folder(target.parent)
+
+    def _exchange(self, folder: Folder, target: Path, source: Path, names: list[str], leaving: set[str]) -> None:
+        fresh = self._fresh(folder)
+        fresh.mkdir()
+        moving = set(names)
+        with os.scandir(target) as entries:
+            for entry in entries:
+                if entry.name in moving or entry.name in leaving:
+                    continue
+                if not entry.is_file(follow_symlinks=False):
+                    continue  # somebody's folder or link: it cannot be hard-linked, and is given back below
+                try:
+                    os.link(entry.path, fresh / entry.name)
+                except OSError as error:
+                    if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+                        raise
+                    shutil.copy2(entry.path, fresh / entry.name)
+        for name in names:
+            os.rename(source / name, fresh / name)
+        _sync_folder(fresh)
+        if _rename_exchange(fresh, target):
+            retired = fresh
+        else:
+            retired = self._retired(folder)
+            os.rename(target, retired)
+            os.rename(fresh, target)
+        for name in leaving:
+            if os.path.lexists(retired / name):
+                _set_aside(retired / name, self.quarantined / folder.relative)
+        _give_back(retired, target)
+        shutil.rmtree(retired)
+
+    def _fresh(self, folder: Folder) -> Path:
+        path = self.swap / "new" / folder.relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            shutil.rmtree(path)
+        return path
+
+    def _retired(self, folder: Folder) -> Path:
+        path = self.swap / "old" / folder.relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def recover(self) -> None:
+        """Undo what a killed run left halfway.
+
+        A folder taken out and not yet replaced goes back; one that has been replaced gives back what was never ours. Of a
+        half-built one, the files that are nowhere else go back to where verified files wait; they are hashed again before anything
+        is made of them.
+        """
+        old = self.swap / "old"
+        for path in sorted(old.glob("*/*/*")):
+            target = self.data / path.relative_to(old)
+            if target.exists():
+                _give_back(path, target)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(path, target)
+        new = self.swap / "new"
+        for path in sorted(new.glob("*/*/*/*")):
+            base = self.ready if _is_regular(path) else self.data
+            place = base / path.relative_to(new)
+            if (base == self.data or path.lstat().st_nlink == 1) and not os.path.lexists(place):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(path, place)
+        if self.swap.exists():
+            shutil.rmtree(self.swap)
+
+    def staged_folders(self, upstream: str) -> set[Folder]:
+        """The sub-resources of which something is in staging."""
+        return {
+            Folder(upstream, found.parent.name, found.name)
+            for base in (self.parts, self.ready)
+            for found in (base / upstream).glob("*/*")
+        }
+
+    def staged_bytes(self, folder: Folder, names: Iterable[str]) -> int:
+        """Bytes that are in staging of these files of a sub-resource."""
+        size = 0
+        for name in names:
+            for path in (self.part(folder, name), self.staged(folder, name)):
+                with suppress(OSError):
+                    size += path.lstat().st_size
+        return size
+
+    def sweep(self, folder: Folder, wanted: Collection[str]) -> int:
+        """Remove from a folder's staging all but the files `wanted`; returns the bytes that this freed."""
+        freed = 0
+        for base in (self.parts, self.ready):
+            if (base / folder.relative).is_dir():
+                freed += _sweep_folder(base / folder.relative, wanted, parts=base == self.parts)
+        return freed
+
+    # -- aliases, quarantine
+
+    def point(self, upstream: str, series: str, resource: str, sub_resource: str) -> bool:
+        """Point the alias of a series at a published folder, by rename; returns whether anything changed."""
+        link = self.aliases / upstream / series
+        target = os.path.join("..", "..", "data", upstream, resource, sub_resource)
+        try:
+            if os.readlink(link) == target:
+                return False
+        except OSError:
+            pass
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(link) and not link.is_symlink():
+            _set_aside(link, self.quarantined / "current" / upstream)
+        fresh = self.staging / f"alias-{upstream}"  # upstreams publish side by side
+        fresh.unlink(missing_ok=True)
+        os.symlink(target, fresh)
+        os.rename(fresh, link)
+        return True
+
+    def quarantine(self, folder: Folder, name: str) -> Path | None:
+        """Move a file that is not what it should be out of the published tree, keeping it; None where there is none."""
+        source = self.data / folder.relative / name
+        return _set_aside(source, self.quarantined / folder.relative) if os.path.lexists(source) else None
+
+
+def _set_aside(path: Path, place: Path) -> Path:
+    place.mkdir(parents=True, exist_ok=True)
+    target, number = place / path.name, 0
+    while os.path.lexists(target):
+        number += 1
+        target = place / f"{path.name}~{number}"
+    os.rename(path, target)
+    return target
+
+
+def _is_folder(path: Path) -> bool:
+    """A real folder: not a link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def _is_regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _give_back(retired: Path, target: Path) -> None:
+    """Move into a new folder what was in the old one and is not in it: all of that is somebody else's."""
+    for name in os.listdir(retired):
+        if not os.path.lexists(target / name):
+            os.rename(retired / name, target / name)
+
+
+def _sweep_folder(folder: Path, names: Collection[str], *, parts: bool) -> int:
+    freed = 0
+    for entry in list(os.scandir(folder)):
+        name = entry.name
+        if parts:
+            name = name.removesuffix("~").removesuffix(".json").removesuffix(".part")
+        if name not in names:
+            freed += entry.stat(follow_symlinks=False).st_size
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+    for path in (folder, folder.parent):
+        try:
+            path.rmdir()
+        except OSError:
+            break
+    return freed
+
+
+def _sync_folder(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _syncfs(path: Path) -> bool:
+    """Flush the whole file system that holds `path`, in one call; False where the C library cannot."""
+    if not hasattr(_libc, "syncfs"):
+        return False
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return bool(_libc.syncfs(fd) == 0)
+    finally:
+        os.close(fd)
+
+
+def _rename_exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step (Linux renameat2); False where the kernel or file system cannot."""
+    if not hasattr(_libc, "renameat2"):
+        return False
+    done = _libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_RENAME_EXCHANGE))
+    if done == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+        return False
+    raise OSError(code, os.strerror(code), os.fspath(one))

@@ -1,0 +1,270 @@
+"""Bring the catalogue of one upstream up to date, listing no more than what the wishes can need and what can have changed.
+
+capabilities (all, or since the last day seen) -> resources that are due -> selection -> files that are due
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mirror.errors import FeedError, GuardRefused, ListingError, MirrorError, RequestFailed, UnsafeName, UpstreamUnavailable
+from mirror.events import Emit, Listed, ListingFailed, ListingStarted, Note, Withdrawn
+from mirror.model import Resource
+from mirror.names import check_name
+from mirror.planning.changes import Scope, fingerprint, next_high_water, scopes_for, unsettled
+from mirror.planning.selection import Selection, Wanted, Wish, resources_wanted, select, wants_fields, wants_resource
+from mirror.store.catalogue import Catalogue, ListingFacts, Unit, UpstreamFacts
+from mirror.upstream.crawl import Crawler, in_parallel
+from mirror.upstream.geoplateforme import Geoplateforme
+from mirror.upstream.session import Session
+
+_LATER_ROUNDS = (2, 6, 18)
+"""First waits before each further round of listings that failed: a child that is being published answers 404 for a while [C]."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantedUnit:
+    """A wanted sub-resource and what the index knows of it. `listed` is false where its files could not be listed."""
+
+    wanted: Wanted
+    unit: Unit
+    listed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What is wanted of an upstream; `complete` is false where a listing is missing."""
+
+    units: tuple[WantedUnit, ...]
+    remarks: tuple[str, ...]
+    complete: bool
+
+
+class Refresh:
+    """One refresh of one upstream."""
+
+    def __init__(
+        self,
+        session: Session,
+        dialect: Geoplateforme,
+        catalogue: Catalogue,
+        emit: Emit,
+        now: Callable[[], datetime],
+        *,
+        workers: int,
+        full_every: timedelta,
+    ) -> None:
+        self._session = session
+        self._dialect = dialect
+        self._crawler = Crawler(session, dialect)
+        self._catalogue = catalogue
+        self._emit = emit
+        self._now = now
+        self._workers = workers
+        # A little less: runs that start at the same hour of the week must not find everything a minute too young.
+        self._full_every = full_every * 0.98
+        patience = session.patience
+        self._later_rounds = [min(patience.longest_wait, patience.first_wait * factor) for factor in _LATER_ROUNDS]
+        self._upstream = session.upstream
+        self._complete = True
+
+    async def run(self, wishes: Sequence[Wish]) -> Refreshed:
+        """List what is due and say what is wanted.
+
+        Raises:
+            UpstreamUnavailable: the capabilities cannot be listed, or the upstream has gone away in between.
+        """
+        began = self._now()
+        await self._capabilities(wishes, began)
+        await self._sub_resources(wishes)
+        for resource, sub_resource in self._catalogue.withdraw_resources(self._upstream, at=began):
+            self._emit(Withdrawn(self._upstream, resource, sub_resource))
+        selection, units = self._select(wishes)
+        wanted = await self._files(selection, units)
+        return Refreshed(tuple(wanted), selection.remarks, self._complete)
+
+    # -- capabilities
+
+    async def _capabilities(self, wishes: Sequence[Wish], began: datetime) -> None:
+        facts = self._catalogue.upstream(self._upstream)
+        full = facts.full_listed_at is None or began - facts.full_listed_at >= self._full_every
+        since = None if full else facts.high_water
+        self._emit(ListingStarted(self._upstream, "changes" if since else "first" if facts.full_listed_at is None else "full"))
+        request = self._dialect.capabilities(since)
+        try:
+            listing = await self._crawler.capabilities(request)
+        except UpstreamUnavailable:
+            raise
+        except MirrorError as error:
+            raise UpstreamUnavailable(f"upstream {self._upstream} cannot be listed: {error}") from error
+        self._tell_rejected(request.url, listing.rejected)
+        self._emit(Listed(self._upstream, "resources", request.url, len(listing.entries)))
+        resources = []
+        for resource in listing.entries:
+            if (problem := self._problem(resource.id, request.url)) is None:
+                resources.append(resource)
+            elif any(wants_resource(wish, resource.id) for wish in wishes):
+                self._give_up(resource.id, resource.url, problem, attempts=1)
+        if since is None and not resources and (known := len(self._catalogue.resources(self._upstream))):
+            raise GuardRefused(
+                f"upstream {self._upstream} lists no resource at all, where it listed {known}: not believed, nothing was changed"
+            )
+        self._catalogue.save_resources(self._upstream, resources, complete=since is None)
+        high_water = next_high_water(resources, facts.high_water, began)
+        self._catalogue.save_upstream(self._upstream, UpstreamFacts(high_water, facts.full_listed_at if since else began))
+
+    # -- sub-resources
+
+    async def _sub_resources(self, wishes: Sequence[Wish]) -> None:
+        listings = self._catalogue.listings(self._upstream)
+        resources = resources_wanted(wishes, self._catalogue.resources(self._upstream).values())
+        jobs: dict[str, Callable[[], Awaitable[None]]] = {}
+        for resource in resources:
+            due = self._due_scopes(resource, scopes_for(wishes, resource), listings.get(resource.id, {}))
+            if due:
+                jobs[self._dialect.resource(resource.id, Scope()).url] = self._resource_job(wishes, resource, due)
+        failed = await self._all(jobs)
+        for resource in resources:
+            if (url := self._dialect.resource(resource.id, Scope()).url) in failed:
+                self._catalogue.doubt(self._upstream, resource.id)
+                self._give_up(resource.id, url, failed[url])
+
+    def _due_scopes(self, resource: Resource, scopes: Sequence[Scope], known: dict[str, ListingFacts]) -> list[Scope]:
+        print_, now = fingerprint(resource), self._now()
+
+        def valid(listing: ListingFacts | None) -> bool:
+            return (
+                listing is not None
+                and listing.fingerprint == print_
+                and not unsettled(resource.updated, listing.listed_at, now)
+                and now - listing.listed_at < self._full_every
+            )
+
+        if valid(known.get("")):
+            return []
+        return [scope for scope in scopes if not valid(known.get(scope.key))]
+
+    def _resource_job(self, wishes: Sequence[Wish], resource: Resource, scopes: Sequence[Scope]) -> Callable[[], Awaitable[None]]:
+        async def job() -> None:
+            at = self._now()
+            listing, listed = await self._crawler.resource(resource.id, scopes)
+            url = self._dialect.resource(resource.id, Scope()).url
+            self._tell_rejected(url, listing.rejected)
+            subs, unsafe = {}, []
+            for sub in listing.entries:
+                if (problem := self._problem(sub.id, url)) is None:
+                    subs[sub.id] = sub
+                elif any(wants_resource(wish, resource.id) and wants_fields(wish, sub) for wish in wishes):
+                    unsafe.append((sub, problem))
+            gone = self._catalogue.save_listing(self._upstream, resource, listed, list(subs.values()), at=at)
+            for sub, problem in unsafe:
+                self._give_up(sub.id, sub.url, problem, attempts=1)
+            if unsafe:
+                self._catalogue.doubt(self._upstream, resource.id)  # so that every run says what is missing
+            for name in gone:
+                self._emit(Withdrawn(self._upstream, resource.id, name))
+            self._emit(Listed(self._upstream, "sub_resources", resource.id, len(subs)))
+
+        return job
+
+    # -- files
+
+    def _select(self, wishes: Sequence[Wish]) -> tuple[Selection, dict[tuple[str, str], Unit]]:
+        with_footprints = any(wish.bbox is not None for wish in wishes)
+        units = {(u.sub.resource, u.sub.id): u for u in self._catalogue.units(self._upstream, footprints=with_footprints)}
+        listed: dict[str, list[Unit]] = {}
+        for unit in units.values():
+            listed.setdefault(unit.sub.resource, []).append(unit)
+        return select(wishes, {name: [unit.sub for unit in group] for name, group in listed.items()}), units
+
+    async def _files(self, selection: Selection, units: dict[tuple[str, str], Unit]) -> list[WantedUnit]:
+        jobs: dict[str, Callable[[], Awaitable[None]]] = {}
+        due: dict[str, Unit] = {}
+        for wanted in selection.wanted:
+            unit = units[wanted.sub.resource, wanted.sub.id]
+            if self._files_due(unit):
+                url = self._dialect.sub_resource(unit.sub.resource, unit.sub.id).url
+                due[url] = unit
+                jobs[url] = self._files_job(unit)
+        failed = await self._all(jobs)
+        for url, error in failed.items():
+            self._catalogue.doubt(self._upstream, due[url].sub.resource, due[url].id)
+            self._give_up(due[url].sub.id, url, error)
+        relisted = self._catalogue.reread(unit.id for unit in due.values())
+        lost = {due[url].id for url in failed}
+        found = []
+        for wanted in selection.wanted:
+            unit = units[wanted.sub.resource, wanted.sub.id]
+            unit = relisted.get(unit.id, unit)
+            found.append(WantedUnit(wanted, unit, unit.id not in lost))
+        return found
+
+    def _files_due(self, unit: Unit) -> bool:
+        return (
+            unit.files_listed_at is None
+            or unit.files_fingerprint != unit.fingerprint
+            or unsettled(unit.sub.updated, unit.files_listed_at, self._now())
+            or self._now() - unit.files_listed_at >= self._full_every
+        )
+
+    def _files_job(self, unit: Unit) -> Callable[[], Awaitable[None]]:
+        async def job() -> None:
+            at = self._now()
+            listing = await self._crawler.sub_resource(unit.sub.resource, unit.sub.id)
+            self._tell_rejected(f"{unit.sub.resource}/{unit.sub.id}", listing.rejected)
+            self._catalogue.save_files(unit, listing.entries, at=at)
+            if listing.rejected:
+                # Files without a usable name are missing from what is wanted: every run has to say so.
+                self._catalogue.doubt(self._upstream, unit.sub.resource, unit.id)
+                reason = FeedError(f"{len(listing.rejected)} of its entries cannot be taken: {listing.rejected[0]}")
+                self._give_up(unit.sub.id, self._dialect.sub_resource(unit.sub.resource, unit.sub.id).url, reason, attempts=1)
+            self._emit(Listed(self._upstream, "files", unit.sub.id, len(listing.entries)))
+
+        return job
+
+    # -- all of them
+
+    async def _all(self, jobs: dict[str, Callable[[], Awaitable[None]]]) -> dict[str, MirrorError]:
+        """Run the jobs, and those that fail once more later on; returns the errors of those that never came through."""
+        failed: dict[str, MirrorError] = {}
+
+        def guarded(name: str) -> Callable[[], Awaitable[None]]:
+            async def job() -> None:
+                try:
+                    await jobs[name]()
+                except (RequestFailed, ListingError, FeedError) as error:
+                    failed[name] = error
+
+            return job
+
+        pending = list(jobs)
+        for wait in (*self._later_rounds, None):
+            await in_parallel([guarded(name) for name in pending], self._workers)
+            pending = [name for name, error in failed.items() if not isinstance(error, RequestFailed) or error.status == 404]
+            if not pending or wait is None:
+                break
+            await asyncio.sleep(wait)
+            for name in pending:
+                del failed[name]
+        return failed
+
+    def _give_up(self, what: str, url: str, error: MirrorError, *, attempts: int | None = None) -> None:
+        self._complete = False
+        tries = attempts if attempts is not None else 1 + len(self._later_rounds)
+        self._emit(ListingFailed(self._upstream, what, url, str(error), tries))
+
+    def _tell_rejected(self, what: str, rejected: Sequence[str]) -> None:
+        for line in rejected:
+            self._emit(Note(f"{what}: {line}; left out", "warning"))
+
+    def _problem(self, name: str, url: str) -> UnsafeName | None:
+        """Why a name cannot become a folder's, after saying so."""
+        try:
+            check_name(name)
+        except UnsafeName as error:
+            self._emit(Note(f"{url}: {error}; left out", "warning"))
+            return error
+        return None

@@ -1,0 +1,311 @@
+"""The parts that a sync and a plan share, put together for one run.
+
+    settings -> wishes -> refresh (list) -> plan -> guard -> transfers (fetch, verify, publish, index, alias) -> states, standings
+
+Every stage sends events; the report, the journal and whoever watches read the same stream. What a stage cannot do it says in an
+event and goes on; only what ends the run is an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from mirror.amounts import size_text
+from mirror.errors import GuardRefused, UpstreamUnavailable
+from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Withdrawn, fan_out
+from mirror.planning.plan import Action, Adopt, Keep, Park, Replace
+from mirror.planning.selection import Wish
+from mirror.settings import Settings, Upstream
+from mirror.store.catalogue import Catalogue
+from mirror.store.holdings import Holdings
+from mirror.store.index import Index
+from mirror.store.journal import Journal, Standing
+from mirror.store.tree import Tree
+from mirror.sync.planner import Planner
+from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
+from mirror.sync.report import Account, Report
+from mirror.sync.transfers import Transfers, UnitWork
+from mirror.sync.wiring import Clock, dialect_of, open_session, wishes_of
+from mirror.upstream.crawl import in_parallel
+from mirror.upstream.pace import Gate
+from mirror.upstream.session import Patience, Session
+
+
+@dataclass
+class _Upstream:
+    """One upstream in a run."""
+
+    name: str
+    settings: Upstream
+    wishes: tuple[Wish, ...]
+    session: Session
+    planner: Planner
+    refreshed: Refreshed = field(default_factory=lambda: Refreshed((), (), False))
+    available: bool = True
+    settled: set[int] = field(default_factory=set)
+    """Row ids of the sub-resources of which all is here."""
+
+    unsettled: list[WantedUnit] = field(default_factory=list)
+
+
+class Run:
+    """The parts that a sync and a plan share: open index, sessions, refresh, plan."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Sequence[str],
+        index: Index,
+        emit: Emit,
+        now: Clock,
+        patience: Patience | None = None,
+        only: Collection[tuple[str, str, str]] | None = None,
+    ) -> None:
+        self._only = only
+        self.settings = settings
+        self.wishes = wishes_of(settings, names)
+        self.report = Report()
+        self.excuses: list[UpstreamUnavailable] = []
+        self.now = now
+        self.tree = Tree(settings.root)
+        self.catalogue = Catalogue(index)
+        self.holdings = Holdings(index)
+        self.journal = Journal(index)
+        self.emit = fan_out(self.report, self._record, emit)
+        self.upstreams: list[_Upstream] = []
+        self._patience = patience
+
+    def _record(self, event: Event) -> None:
+        match event:
+            case Withdrawn(upstream, resource, sub_resource):
+                about = FileKey(upstream, resource, sub_resource, "")
+                self.journal.event("withdrawn", at=self.now(), about=about, message="no longer listed upstream; kept here")
+            case ListingFailed(upstream, what, _, reason, _):
+                self.journal.event("listing-failed", at=self.now(), about=FileKey(upstream, what, "", ""), message=reason)
+
+    @asynccontextmanager
+    async def sessions(self) -> AsyncIterator[None]:
+        """Open a session for each upstream that the wishes need."""
+        asked = {
+            name: upstream for name, upstream in self.settings.upstream.items() if any(w.upstream == name for w in self.wishes)
+        }
+        rates: dict[str, float] = {}
+        for upstream in asked.values():
+            # Several services of one host share its limits, and its wall: the slowest pace is that of all.
+            rates[upstream.host] = min(rates.get(upstream.host, upstream.requests_per_second), upstream.requests_per_second)
+        gates = {host: Gate(rate, time.monotonic) for host, rate in rates.items()}
+        async with AsyncExitStack() as stack:
+            for name, upstream in asked.items():
+                wishes = tuple(wish for wish in self.wishes if wish.upstream == name)
+                dialect_of(name, upstream)
+                gate = gates[upstream.host]
+                session = open_session(name, upstream, self.settings.contact, self.emit, self._patience, gate)
+                await stack.enter_async_context(session)
+                planner = Planner(name, self.tree, self.catalogue, self.holdings)
+                self.upstreams.append(_Upstream(name, upstream, wishes, session, planner))
+            yield
+
+    async def list_and_plan(self) -> bool:
+        """Refresh the catalogue and find the sub-resources in which something is to do; False if no upstream can be had."""
+        for upstream in self.upstreams:
+            refresh = Refresh(
+                upstream.session,
+                dialect_of(upstream.name, upstream.settings),
+                self.catalogue,
+                self.emit,
+                self.now,
+                workers=upstream.settings.downloads,
+                full_every=upstream.settings.full_listing_every,
+            )
+            try:
+                upstream.refreshed = await refresh.run(upstream.wishes)
+            except UpstreamUnavailable as error:
+                upstream.available = False
+                self.excuses.append(error)
+                continue
+            self.report.remarks += upstream.refreshed.remarks
+            for remark in upstream.refreshed.remarks:
+                self.emit(Note(remark, "warning"))
+        if not any(upstream.available for upstream in self.upstreams):
+            self.report.outcome, self.report.reason = "unavailable", self.excuse
+            return False
+        for excuse in self.excuses:
+            self.emit(Note(str(excuse), "warning"))
+        await self._plan()
+        return True
+
+    @property
+    def excuse(self) -> str:
+        """Why upstreams could not be had; empty if all could."""
+        return "; ".join(map(str, self.excuses))
+
+    async def _plan(self) -> None:
+        add = replace = keep = size = 0
+        for upstream in self.upstreams:
+            for number, wanted in enumerate(upstream.refreshed.units):
+                if number % 200 == 0:
+                    await asyncio.sleep(0)  # let an interrupt through
+                sub = wanted.unit.sub
+                if self._only is not None and (upstream.name, sub.resource, sub.id) not in self._only:
+                    continue
+                if not wanted.listed:
+                    continue  # what is there of its listing may no longer be true
+                if upstream.planner.settled(wanted):
+                    keep += wanted.unit.settled_files
+                    upstream.settled.add(wanted.unit.id)
+                    continue
+                plan = upstream.planner.plan(wanted)
+                upstream.unsettled.append(wanted)
+                if not plan.actions:
+                    which = " that `files` matches" if wanted.wanted.files else ""
+                    remark = f"{', '.join(wanted.wanted.wishes)}: {sub.resource}/{sub.id} lists no file{which}"
+                    self.report.remarks.append(remark)
+                    self.emit(Note(remark, "warning"))
+                for action in plan.actions:
+                    if isinstance(action, Keep):
+                        keep += 1
+                    elif not isinstance(action, Park):
+                        replace += isinstance(action, Replace)
+                        add += not isinstance(action, Replace)
+                        size += 0 if isinstance(action, Adopt) else action.file.size or 0
+        self.emit(Planned(add, replace, keep, size))
+
+    def actions(self, *, keeps: bool = False) -> Iterator[tuple[str, WantedUnit, Action]]:
+        """Every action of the plan, with its upstream; what is simply kept only on demand."""
+        for upstream in self.upstreams:
+            for wanted in upstream.refreshed.units if keeps else upstream.unsettled:
+                if not wanted.listed:
+                    continue
+                for action in upstream.planner.plan(wanted).actions:
+                    if keeps or not isinstance(action, Keep):
+                        yield upstream.name, wanted, action
+
+    def guard_space(self) -> None:
+        """Raises GuardRefused where the plan would leave less than `min_free`."""
+        need, free = self.report.planned["bytes"], free_space(self.settings.root)
+        if need:
+            need = max(0, need - self._staged_bytes())  # what an earlier run has fetched takes no more room
+        if need and free - need < self.settings.limits.min_free:
+            raise GuardRefused(
+                f"not enough disk space under {self.settings.root}: {size_text(need)} to fetch, {size_text(free)} free, "
+                f"{size_text(self.settings.limits.min_free)} to be left free ([limits] min_free); make room, or want less"
+            )
+
+    def _staged_bytes(self) -> int:
+        size = 0
+        for upstream in self.upstreams:
+            staged = self.tree.staged_folders(upstream.name)
+            for wanted in upstream.unsettled if staged else ():
+                if (folder := upstream.planner.folder(wanted)) in staged:
+                    size += self.tree.staged_bytes(folder, [a.file.name for a in upstream.planner.plan(wanted).transfers])
+        return size
+
+    async def transfer(self) -> None:
+        """Carry out the plan, all upstreams side by side."""
+        await in_parallel([partial(self._transfer, upstream) for upstream in self.upstreams], len(self.upstreams))
+
+    async def _transfer(self, upstream: _Upstream) -> None:
+        transfers = Transfers(
+            upstream.session,
+            self.tree,
+            self.catalogue,
+            self.holdings,
+            self.journal,
+            self.emit,
+            self.now,
+            workers=upstream.settings.downloads,
+        )
+        try:
+            await transfers.run(self._works(upstream))
+        except UpstreamUnavailable as error:
+            # It has gone away in the middle. What has come is published; the other upstreams go on.
+            self.excuses.append(error)
+            self.emit(Note(str(error), "warning"))
+
+    def _works(self, upstream: _Upstream) -> Iterator[UnitWork]:
+        for wanted in upstream.unsettled:
+            yield UnitWork(wanted.unit, upstream.planner.plan(wanted), upstream.planner.folder(wanted))
+
+    def sweep(self) -> None:
+        """Remove from staging what this plan does not want, where this run knows all that is wanted of an upstream."""
+        if self._only is not None:
+            return
+        for upstream in self.upstreams:
+            if not self._knows_all(upstream):
+                continue
+            planner = upstream.planner
+            todo = {planner.folder(wanted): wanted for wanted in upstream.unsettled}
+            for folder in self.tree.staged_folders(upstream.name):
+                wanted_unit = todo.get(folder)
+                names = {action.file.name for action in planner.plan(wanted_unit).transfers} if wanted_unit else set()
+                self.tree.sweep(folder, names)
+
+    def _knows_all(self, upstream: _Upstream) -> bool:
+        """Whether this run covers every subscription to an upstream, and every listing that they need was had."""
+        every = {name for name, sub in self.settings.subscription.items() if sub.upstream == upstream.name}
+        return every == {wish.name for wish in upstream.wishes} and upstream.refreshed.complete
+
+    def refresh_states(self) -> None:
+        """States and aliases, from what is now in the index."""
+        for upstream in self.upstreams:
+            for series, (resource, sub_resource) in self.holdings.refresh_states(upstream.name).items():
+                self.tree.point(upstream.name, series, resource, sub_resource)
+
+    def close_account(self) -> None:
+        """States, aliases and standings, from what is now in the index and on disk."""
+        for upstream in self.upstreams:
+            if not upstream.available:
+                self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, "unavailable", at=self.now())
+                continue
+            if self._knows_all(upstream):
+                self.holdings.unpark_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
+            accounts = self._accounts(upstream)
+            for wish in upstream.wishes:
+                self._stand(upstream, wish, accounts)
+            self.report.account = sum((account for account, _ in accounts.values()), self.report.account)
+        self.refresh_states()
+
+    def _accounts(self, upstream: _Upstream) -> dict[int, tuple[Account, int]]:
+        """The account of each wanted sub-resource; only what was not settled before this run can have changed in the index."""
+        now = self.catalogue.reread(wanted.unit.id for wanted in upstream.unsettled)
+        accounts = {}
+        for wanted in upstream.refreshed.units:
+            unit = now.get(wanted.unit.id, wanted.unit)
+            if unit.id in upstream.settled:
+                accounts[unit.id] = Account(*[unit.settled_files] * 3), unit.settled_bytes
+            else:
+                accounts[unit.id] = upstream.planner.account(replace(wanted, unit=unit))
+        return accounts
+
+    def _stand(self, upstream: _Upstream, wish: Wish, accounts: Mapping[int, tuple[Account, int]]) -> None:
+        units = [wanted for wanted in upstream.refreshed.units if wish.name in wanted.wanted.wishes]
+        self.holdings.save_wanted(wish.name, [wanted.unit.id for wanted in units])
+        account = sum((accounts[wanted.unit.id][0] for wanted in units), Account())
+        parked = self.holdings.parked_in([wanted.unit.id for wanted in units])
+        complete = upstream.refreshed.complete and account.agrees
+        standing = Standing(
+            wish.name,
+            upstream.name,
+            "complete" if complete else "incomplete",
+            account.expected,
+            account.present,
+            sum(accounts[wanted.unit.id][1] for wanted in units),
+            account.expected - account.verified,
+            parked,
+            max((wanted.unit.sub.updated or "" for wanted in units), default="")[:10] or None,
+        )
+        self.journal.standing(standing, at=self.now())
+
+
+def free_space(root: Path) -> int:
+    """Bytes free where `root` is, or will be."""
+    place = root
+    while not place.exists():
+        place = place.parent
+    return Tree(place).free()

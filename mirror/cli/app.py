@@ -1,0 +1,171 @@
+"""The command line: global options, errors to exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import update_wrapper
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from mirror.errors import MirrorError
+from mirror.version import __version__
+
+if TYPE_CHECKING:
+    from mirror.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Invocation:
+    """The global options of a call."""
+
+    config: Path | None = None
+    verbose: int = 0
+    quiet: bool = False
+
+    def settings(self, *, offline: bool = False) -> Settings:
+        """The settings of the config in effect. Raises ConfigError."""
+        from mirror.settings import find_config, load
+
+        return load(find_config(self.config, os.environ, Path.cwd()), os.environ, offline=offline)
+
+
+_COMMANDS = {
+    "init": "configure",
+    "config": "configure",
+    "catalog": "catalog",
+    "plan": "runs",
+    "sync": "runs",
+    "query": "ask",
+    "status": "ask",
+    "verify": "runs",
+    "demo": "demo",
+}
+"""The module of each command, in the order of a first use."""
+
+
+class Commands(click.Group):
+    """Loads a command when it is asked for; lists them in the order of a first use, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, if there is one."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"mirror.cli.commands.{_COMMANDS[cmd_name]}"), cmd_name)
+        return command
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done and complete, 1 incomplete or faults found, 2 bad usage, config or index, 3 another run "
+    "holds the lock, 4 a guard refused, 5 upstream unavailable, 130 interrupted.",
+)
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Config file. Default: $INSPIRE_MIRROR_CONFIG, ./inspire-mirror.toml, /etc/inspire-mirror/inspire-mirror.toml.",
+)
+@click.option("-v", "--verbose", count=True, help="Say more; twice: every request.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+@click.version_option(__version__, prog_name="inspire-mirror")
+@click.pass_context
+def cli(context: click.Context, config: Path | None, verbose: int, quiet: bool) -> None:
+    """Mirror INSPIRE Atom download services, verify every byte, and know what you have.
+
+    \b
+    inspire-mirror init        write a config to start from
+    inspire-mirror plan        see what a sync would fetch, and why
+    inspire-mirror sync        fetch, verify, publish, index
+    inspire-mirror query       ask what is here
+    """
+    context.obj = Invocation(config, verbose, quiet)
+
+
+pass_invocation = click.make_pass_decorator(Invocation)
+
+
+def json_option(command: F) -> F:
+    """Adds `--json`, which every command has."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there.")(command)
+
+
+def print_json(document: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def print_json_array(items: Iterable[object]) -> None:
+    """One JSON array on stdout, written item by item: millions of files need not fit into memory."""
+    empty = True
+    for item in items:
+        click.echo(("[" if empty else ",") + "\n  " + json.dumps(item, ensure_ascii=False), nl=False)
+        empty = False
+    click.echo("[]" if empty else "\n]")
+
+
+def finish(code: int) -> NoReturn:
+    """End the command with an exit code, which an interrupt can no longer change."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Turns the errors that we raise on purpose into one clear message and their exit code; with `--json` also into a document."""
+
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except MirrorError as error:
+            if kwargs.get("as_json"):
+                print_json({"error": str(error), "exit_code": error.exit_code})
+            for line in str(error).splitlines() or ["unknown error"]:
+                click.echo(f"inspire-mirror: {line}", err=True)
+            finish(error.exit_code)
+        except BrokenPipeError:
+            # The reader of a pipe (head, less) has gone: nothing more to say, to nobody.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            finish(0)
+        except (OSError, sqlite3.Error) as error:
+            if kwargs.get("as_json"):
+                print_json({"error": str(error), "exit_code": 1})
+            click.echo(f"inspire-mirror: {error}", err=True)
+            finish(1)
+        except KeyboardInterrupt:
+            if kwargs.get("as_json"):
+                print_json({"error": "interrupted", "exit_code": 130})
+            finish(130)
+
+    return update_wrapper(wrapped, command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point of the command `inspire-mirror`."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        finish(cli.main(args=given, prog_name="inspire-mirror", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        if "--json" in given:
+            print_json({"error": error.format_message(), "exit_code": error.exit_code})
+        error.show()
+        finish(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        # As early as this nothing has been begun.
+        if "--json" in given:
+            print_json({"error": "interrupted", "exit_code": 130})
+        finish(130)

@@ -1,0 +1,193 @@
+"""`query` and `status`: questions to the index, answered without network and without a lock."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mirror.amounts import count_text, size_text
+from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors
+from mirror.cli.options import filter_options
+from mirror.cli.render import clean, clip, table, time_text
+from mirror.errors import IndexUnusable
+from mirror.model import BBox
+from mirror.store.lock import is_locked
+from mirror.store.query import STATES, Filters, MirroredFile, Reader
+
+if TYPE_CHECKING:
+    from mirror.settings import Settings
+
+_COLUMNS = MirroredFile._fields
+_SHOWN = 200  # rows of a table for people, if no limit is given
+
+
+@click.command(short_help="Ask what is in the mirror.")
+@click.argument("text", metavar="[TEXT]...", nargs=-1)
+@filter_options
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="State of the file. Repeatable.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many files.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV with a header; lists are joined by semicolons.")
+@click.option("--paths", is_flag=True, help="One absolute path a line, of files that are here.")
+@click.option("-0", "--null", "null", is_flag=True, help="With --paths: end each with NUL instead of a newline, for xargs -0.")
+@json_option
+@pass_invocation
+@reports_errors
+def query(
+    invocation: Invocation,
+    text: tuple[str, ...],
+    resources: tuple[str, ...],
+    zones: tuple[str, ...],
+    formats: tuple[str, ...],
+    crs: tuple[str, ...],
+    start: date | None,
+    end: date | None,
+    updated_from: date | None,
+    bbox: BBox | None,
+    latest: bool,
+    upstreams: tuple[str, ...],
+    states: tuple[str, ...],
+    limit: int | None,
+    as_csv: bool,
+    paths: bool,
+    null: bool,
+    as_json: bool,
+) -> None:
+    """List the files that match every filter and every word of TEXT. Words are found without accents: batiments finds Bâtiments.
+
+    Reads the local index, never the network, and never waits for a sync.
+
+    \b
+    inspire-mirror query batiments --zone D038 --latest
+    inspire-mirror query --resource BDTOPO --format GPKG --latest --paths -0 | xargs -0 -n1 load
+    """
+    if sum((as_csv, paths, as_json)) > 1:
+        raise click.UsageError("--json, --csv and --paths exclude one another")
+    if null and not paths:
+        raise click.UsageError("-0 goes with --paths")
+    filters = Filters(
+        " ".join(text), resources, zones, formats, crs, start, end, updated_from, bbox, latest, upstreams, states, limit
+    )
+    reader = Reader(_root(invocation))
+    files = reader.files(filters)
+    if as_json:
+        print_json_array(file.as_json() for file in files)
+    elif as_csv:
+        _print_csv(files)
+    elif paths:
+        for file in files:
+            if file.path is not None:
+                click.echo(file.path, nl=not null)
+                if null:
+                    click.echo("\0", nl=False)
+    else:
+        _print_files(files, limit)
+
+
+def _root(invocation: Invocation) -> Path:
+    return invocation.settings(offline=True).root
+
+
+def _print_csv(files: Iterator[MirroredFile]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for file in files:
+        values = (getattr(file, name) for name in _COLUMNS)
+        writer.writerow([";".join(value) if isinstance(value, tuple) else value for value in values])
+
+
+def _print_files(files: Iterator[MirroredFile], limit: int | None) -> None:
+    rows, size, count = [], 0, 0
+    for file in files:
+        count += 1
+        size += file.size or 0
+        if limit is not None or count <= _SHOWN or not sys.stdout.isatty():
+            codes = clip(file.zones), clip(file.formats)
+            rows.append((file.resource, file.file, *codes, file.edition_date or "", size_text(file.size), file.state))
+    if rows:
+        table(["resource", "file", "zones", "formats", "edition", "size", "state"], rows, right=["size"])
+    more = f"; the first {_SHOWN} are shown, --limit or --json shows more" if count > len(rows) else ""
+    click.echo(f"{count_text(count, 'file')}, {size_text(size)}{more}", err=not sys.stdout.isatty())
+
+
+@click.command(short_help="How each subscription stands.")
+@json_option
+@pass_invocation
+@reports_errors
+def status(invocation: Invocation, as_json: bool) -> None:
+    """Per subscription: last success, newest publication upstream, files, bytes, what is missing; what is parked, and why."""
+    settings = invocation.settings(offline=True)
+    document = _standings(settings)
+    if as_json:
+        print_json(document)
+        return
+    rows = []
+    for entry in document["subscriptions"]:
+        rows.append(
+            (
+                entry["subscription"],
+                entry["outcome"] or "never run",
+                time_text(entry["last_success"]),
+                entry["upstream_date"] or "",
+                "?" if entry["expected"] is None else f"{entry['files']:,}/{entry['expected']:,}",
+                size_text(entry["bytes"]),
+                "?" if entry["failures"] is None else str(entry["failures"]),
+                str(entry["parked"]),
+            )
+        )
+    columns = ["subscription", "last run", "last success", "upstream date", "files", "size", "missing", "parked"]
+    if rows:
+        table(columns, rows, right=["files", "size", "missing", "parked"])
+    for parked in document["parked"]:
+        where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
+        attempts = f" ({count_text(parked['attempts'], 'attempt')})" if parked["attempts"] else ""
+        click.echo(clean(f"parked since {time_text(parked['since'])}: {where}: {parked['reason']}{attempts}"))
+    for unlisted in document["unlisted"]:
+        click.echo(clean(f"not listed: {unlisted['what']} of {unlisted['upstream']}: {unlisted['reason']}"))
+    click.echo(f"{count_text(document['files'], 'file')}, {size_text(document['bytes'])} under {settings.root}")
+    if (run := document["last_run"]) is not None:
+        ended = f"{run['outcome']} at {time_text(run['finished_at'])}" if run["finished_at"] else run["outcome"]
+        click.echo(f"last run: {run['command']}, started {time_text(run['started_at'])}, {ended}")
+
+
+def _standings(settings: Settings) -> dict[str, Any]:
+    known: dict[str, dict[str, Any]] = {}
+    document: dict[str, Any] = {"root": str(settings.root), "files": 0, "bytes": 0, "last_run": None, "parked": [], "unlisted": []}
+    try:
+        reader = Reader(settings.root)
+    except IndexUnusable as error:
+        if (settings.root / "index.sqlite").exists():
+            raise
+        click.echo(f"inspire-mirror: {error}", err=True)
+    else:
+        known = {row["subscription"]: row for row in reader.subscriptions()}
+        document["files"], document["bytes"] = reader.totals()
+        document["last_run"], document["parked"], document["unlisted"] = reader.last_run(), reader.parked(), reader.unlisted()
+        if document["last_run"] and not document["last_run"]["finished_at"]:
+            document["last_run"]["outcome"] = "running" if is_locked(settings.root) else "killed"
+    entries = []
+    for name, subscription in settings.subscription.items():
+        row = known.get(name, {})
+        entries.append(
+            {
+                "subscription": name,
+                "upstream": subscription.upstream,
+                "outcome": row.get("outcome"),
+                "last_run": row.get("last_run_at"),
+                "last_success": row.get("last_success_at"),
+                "upstream_date": row.get("upstream_date"),
+                "files": row.get("present", 0),
+                "expected": row.get("expected"),
+                "bytes": row.get("bytes", 0),
+                "failures": row.get("failures"),
+                "parked": row.get("parked", 0),
+                "next_run": None,
+            }
+        )
+    document["subscriptions"] = entries
+    return document

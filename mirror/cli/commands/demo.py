@@ -1,0 +1,60 @@
+"""`demo`: the whole of it on a small sample upstream on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mirror.amounts import count_text, size_text
+from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors
+from mirror.cli.render import table
+
+if TYPE_CHECKING:
+    from mirror.demo.tour import Demo
+
+
+@click.command(short_help="Try it all on a small sample upstream; needs no network.")
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path, file_okay=False), default="inspire-mirror-demo")
+@json_option
+@pass_invocation
+@reports_errors
+def demo(invocation: Invocation, folder: Path, as_json: bool) -> None:
+    """Start a small sample upstream on loopback, sync from it into DIR, and show the result. Needs no network.
+
+    DIR (default: inspire-mirror-demo) keeps the config and the mirror, so that `query`, `status` and `verify` can be tried on it.
+    """
+    from mirror.cli.commands.runs import run_until_signal
+    from mirror.cli.progress import watcher
+    from mirror.demo.tour import run_demo
+
+    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+        result = run_until_signal(run_demo(folder, watch))
+    if as_json:
+        print_json(result.as_json())
+    elif not (invocation.quiet and result.exit_code == 0):
+        _show(result)
+    finish(result.exit_code)
+
+
+def _show(demo: Demo) -> None:
+    """Print what happened, and what to try next."""
+    first, second = demo.first, demo.second
+    click.echo(
+        f"first sync: {first.outcome}: {first.done['add']} files ({size_text(first.done['bytes'])}) fetched and verified; "
+        f"{first.account.verified} of {first.account.expected} wanted files are here; {count_text(first.requests, 'request')}"
+    )
+    click.echo(f"second sync: {second.outcome}: nothing had changed upstream; {count_text(second.requests, 'request')}")
+    click.echo("\nthe newest edition of each series (inspire-mirror query --latest):")
+    newest = Counter((file.resource, file.sub_resource, file.edition_date or "", ", ".join(file.zones)) for file in demo.files)
+    rows = [(resource, sub, zones, edition, str(count)) for (resource, sub, edition, zones), count in sorted(newest.items())]
+    table(["resource", "sub-resource", "zones", "edition", "files"], rows, right=["files"])
+    click.echo(f"\nthe mirror is in {os.path.relpath(demo.root)}: data/ has the files, current/ a link per series. Try:")
+    name = "inspire-mirror" if shutil.which("inspire-mirror") else os.path.relpath(sys.argv[0])
+    for command in ("query batiments --zone D038", "query --resource BDORTHO --paths", "status", "verify --full"):
+        click.echo(f"  {name} -c {os.path.relpath(demo.config)} {command}")

@@ -1,0 +1,212 @@
+"""`plan`, `sync` and `verify`: the commands that work on the mirror."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mirror.amounts import count_text, size_text
+from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors
+from mirror.cli.render import table
+
+if TYPE_CHECKING:
+    from mirror.settings import Settings
+    from mirror.sync import PlannedAction, Report
+    from mirror.verifying import Findings
+
+T = TypeVar("T")
+
+
+def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; SIGINT and SIGTERM cancel it once, so that it can put things in order and report."""
+
+    async def supervised() -> T:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(supervised())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+@click.command(short_help="Show what a sync would do, and why.")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--all", "keeps", is_flag=True, help="Also list the files that are simply kept.")
+@click.option("--files", is_flag=True, help="A line per file instead of one per sub-resource.")
+@json_option
+@pass_invocation
+@reports_errors
+def plan(invocation: Invocation, names: tuple[str, ...], keeps: bool, files: bool, as_json: bool) -> None:
+    """Show what `sync` would do for the subscriptions NAME (default: all), and why: files, bytes, disk space. Changes nothing."""
+    finish(show_plan(invocation, names, keeps=keeps, files=files, as_json=as_json))
+
+
+def show_plan(
+    invocation: Invocation, names: Sequence[str], *, keeps: bool = False, files: bool = False, as_json: bool = False
+) -> int:
+    """Make a plan and print it; returns the exit code."""
+    from mirror.cli.progress import watcher
+    from mirror.events import Event, Planned
+    from mirror.sync import plan as make_plan
+
+    settings = _settings(invocation)
+    actions: list[PlannedAction] = []
+    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+
+        def emit(event: Event) -> None:
+            if not isinstance(event, Planned):  # it is what the table is about to say
+                watch(event)
+
+        report = run_until_signal(make_plan(settings, names, visit=actions.append, keeps=keeps, emit=emit))
+    if as_json:
+        _print_plan_json(report, actions)
+    else:
+        _print_plan(settings, report, actions, by_file=files or keeps)
+    return report.exit_code
+
+
+def _settings(invocation: Invocation) -> Settings:
+    from mirror.settings import warnings
+
+    settings = invocation.settings()
+    if not invocation.quiet:
+        for remark in warnings(settings):
+            click.echo(f"warning: {remark}", err=True)
+    return settings
+
+
+def _print_plan_json(report: Report, actions: Sequence[PlannedAction]) -> None:
+    """The document of `plan --json`, written action by action: as one text, a large plan would take more memory than the plan."""
+    head = json.dumps(report.as_json(), ensure_ascii=False, indent=2).removesuffix("\n}")
+    click.echo(head + ',\n  "actions": [', nl=False)
+    for number, action in enumerate(actions):
+        fields = {name: getattr(action, name) for name in type(action).__slots__}
+        click.echo(("," if number else "") + "\n    " + json.dumps(fields, ensure_ascii=False), nl=False)
+    click.echo("\n  ]\n}" if actions else "]\n}")
+
+
+def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAction], *, by_file: bool) -> None:
+    from mirror.sync import free_space
+
+    rows: list[tuple[str, ...]]
+    if by_file:
+        rows = [(a.action, f"{a.resource}/{a.sub_resource}/{a.file}", size_text(a.size), a.reason) for a in actions]
+        if rows:
+            table(["action", "file", "size", "why"], rows, right=["size"])
+    else:
+        grouped: dict[tuple[str, str, str, str], tuple[int, int]] = {}
+        for a in actions:
+            key = a.action, a.resource, a.sub_resource, a.reason
+            count, size = grouped.get(key, (0, 0))
+            grouped[key] = count + 1, size + (a.size or 0)
+        rows = [(key[0], f"{key[1]}/{key[2]}", f"{count:,}", size_text(size), key[3]) for key, (count, size) in grouped.items()]
+        if rows:
+            table(["action", "sub-resource", "files", "size", "why"], rows, right=["files", "size"])
+    if report.outcome == "unavailable":
+        _print_end(report)
+        return
+    planned = report.planned
+    free = free_space(settings.root)
+    click.echo(
+        f"{planned['add']:,} to add, {planned['replace']:,} to replace, {planned['keep']:,} to keep: "
+        f"{size_text(planned['bytes'])} to fetch; {size_text(free)} free under {settings.root}, "
+        f"{size_text(free - planned['bytes'])} after it"
+    )
+    _print_end(report)
+
+
+@click.command(short_help="Fetch, verify, publish and index what is wanted.")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--dry-run", is_flag=True, help="Show the plan instead; the same as `plan`.")
+@click.option("--wait", is_flag=True, help="Wait for a running sync instead of ending with exit code 3.")
+@json_option
+@pass_invocation
+@reports_errors
+def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bool, as_json: bool) -> None:
+    """Bring the mirror up to date with the subscriptions NAME (default: all), once.
+
+    Ends with exit code 0 only if everything wanted is here and verified. Ctrl-C stops it cleanly; the next sync goes on from there.
+    """
+    from mirror.cli.progress import watcher
+    from mirror.sync import sync as run_sync
+
+    if dry_run:
+        finish(show_plan(invocation, names, as_json=as_json))
+    settings = _settings(invocation)
+    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+        report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait))
+    if as_json:
+        print_json(report.as_json())
+    elif not (invocation.quiet and report.exit_code == 0):
+        _print_sync(report)
+    finish(report.exit_code)
+
+
+def _print_sync(report: Report) -> None:
+    done, account = report.done, report.account
+    if report.outcome in ("complete", "incomplete"):
+        click.echo(
+            f"{report.outcome}: {account.verified:,} of {count_text(account.expected, 'wanted file')} here and verified; "
+            f"{done['add']:,} added, {done['replace']:,} replaced, {size_text(done['bytes'])} fetched"
+            + (f", {size_text(done['resumed_bytes'])} resumed" if done["resumed_bytes"] else "")
+            + f", {count_text(report.requests, 'request')}, {report.seconds:.1f} s"
+        )
+    _print_end(report)
+
+
+def _print_end(report: Report) -> None:
+    if report.reason:
+        click.echo(f"inspire-mirror: {report.reason}", err=True)
+
+
+@click.command(short_help="Check the tree against the index.")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--full", is_flag=True, help="Hash every file, not only compare sizes.")
+@click.option("--repair", is_flag=True, help="Set wrong files aside (.staging/quarantine) and fetch them again.")
+@click.option("--wait", is_flag=True, help="With --repair: wait for a running sync instead of ending with exit code 3.")
+@json_option
+@pass_invocation
+@reports_errors
+def verify(invocation: Invocation, names: tuple[str, ...], full: bool, repair: bool, wait: bool, as_json: bool) -> None:
+    """Compare the files of the subscriptions NAME (default: everything in the mirror) with the index.
+
+    Ends with exit code 1 if something is missing or wrong and was not repaired. Files that are not ours are reported and left
+    alone.
+    """
+    from mirror.cli.progress import watcher
+    from mirror.verifying import verify as run_verify
+
+    settings = invocation.settings(offline=not repair)
+    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+        findings = run_until_signal(run_verify(settings, names, full=full, repair=repair, wait=wait, emit=watch))
+    if as_json:
+        print_json(findings.as_json())
+    else:
+        _print_findings(findings, quiet=invocation.quiet)
+    finish(findings.exit_code)
+
+
+def _print_findings(findings: Findings, *, quiet: bool) -> None:
+    for fault in findings.faults:
+        click.echo(f"{'repaired' if fault.repaired else 'wrong'}: {fault.path}: {fault.problem}")
+    if findings.repair and findings.exit_code:
+        click.echo("what was wrong is set aside in .staging/quarantine; the next sync fetches it", err=True)
+        _print_end(findings.repair)
+    for path in () if quiet else findings.foreign:
+        click.echo(f"not ours, left alone: {path}")
+    if not quiet or findings.faults:
+        how = "hashed" if findings.hashed else "compared by size"
+        repaired = sum(fault.repaired for fault in findings.faults)
+        click.echo(
+            f"{count_text(findings.files, 'file')} ({size_text(findings.bytes)}) {how}: "
+            f"{count_text(len(findings.faults), 'fault')}" + (f", {repaired} repaired" if repaired else "")
+        )

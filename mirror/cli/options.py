@@ -1,0 +1,68 @@
+"""Options that several commands share, and what they parse to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any, TypeVar
+
+import click
+
+from mirror.model import BBox
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Day(click.ParamType[date]):
+    """YYYY-MM-DD."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Text to a day."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a day; write it as YYYY-MM-DD", param, ctx)
+
+
+class Box(click.ParamType[BBox]):
+    """W,S,E,N in degrees."""
+
+    name = "w,s,e,n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> BBox:
+        """Text to a box."""
+        if isinstance(value, tuple):
+            west, south, east, north = value
+            return west, south, east, north
+        try:
+            west, south, east, north = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not four numbers; write west,south,east,north in degrees, as 5.5,44.7,6.4,45.9", param, ctx)
+        if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+            self.fail(f"{value!r} is not a box in degrees: west,south,east,north, the smaller number first", param, ctx)
+        return west, south, east, north
+
+
+def filter_options(command: F) -> F:
+    """The filters of `catalog` and `query`."""
+    several = " Repeatable, globs, any case."
+    for option in reversed(
+        [
+            click.option("--resource", "resources", multiple=True, help="Resource id." + several),
+            click.option("--zone", "zones", multiple=True, help="Zone code; D0971 finds D971." + several),
+            click.option("--format", "formats", multiple=True, help="Format; Shapefile finds SHP." + several),
+            click.option("--crs", multiple=True, help="CRS in any spelling: EPSG:2154, 2154." + several),
+            click.option("--from", "start", type=Day(), help="Editions of this day or later."),
+            click.option("--to", "end", type=Day(), help="Editions of this day or earlier."),
+            click.option("--updated-from", type=Day(), help="Published on this day or later."),
+            click.option("--bbox", type=Box(), help="Footprint meets this box, in degrees."),
+            click.option("--latest", is_flag=True, help="Only the newest edition of each series."),
+            click.option("--upstream", "upstreams", multiple=True, help="Upstream by its name in the config." + several),
+        ]
+    ):
+        command = option(command)
+    return command

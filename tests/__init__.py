@@ -1,0 +1,1 @@
+"""The rules that inspire-mirror keeps, one file per behaviour."""

@@ -1,0 +1,67 @@
+"""The command line as users start it: a process of its own, from a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mirror
+
+_PROJECT = Path(mirror.__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """An environment without settings of whoever runs the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("INSPIRE_MIRROR")}
+    return {**kept, "PYTHONPATH": str(_PROJECT), "COLUMNS": "120", **more}
+
+
+def argv(*arguments: str | Path) -> list[str]:
+    """The command line that starts the command in this interpreter."""
+    return [sys.executable, "-m", "mirror", *map(str, arguments)]
+
+
+def run(*arguments: str | Path, cwd: Path, **env: str) -> Outcome:
+    """Run the command to its end."""
+    done = subprocess.run(
+        argv(*arguments), cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=100, check=False
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def start(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.Popen[str]:
+    """Start the command and leave it running."""
+    return subprocess.Popen(
+        argv(*arguments), cwd=cwd, env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def write_config(folder: Path, url: str, *subscriptions: str, more: str = "") -> Path:
+    """A config for one upstream on loopback; each of `subscriptions` is the text of a table, from its name on."""
+    path = folder / "inspire-mirror.toml"
+    tables = "\n".join(f"[subscription.{text}" for text in subscriptions)
+    path.write_text(
+        f'root = "mirror"\ncontact = "sig@example.org"\n{more}\n'
+        f'[upstream.gpf]\nurl = "{url}"\nrequests_per_second = 1000\nretry_for = "1s"\n{tables}\n',
+        "utf-8",
+    )
+    return path

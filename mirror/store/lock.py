@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mirror.errors import GuardRefused, Locked
 
-# `is_locked` holds the lock for an instant, to see whether it is free; nobody is to be turned away for that.
-_ATTEMPTS = 3
-_PAUSE = 0.01  # seconds
+# Open file description locks (fcntl(2)): held until the file is closed, by a kill too, and unlike flock(2) they can be asked about
+# without being taken for an instant, which would turn away a run that begins at that moment.
+_FLOCK = "hhqqi"  # struct flock: type, whence, start, length (0: to the end), pid (must be 0)
+_WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 @contextmanager
@@ -30,17 +31,11 @@ def root_lock(root: Path) -> Iterator[None]:
     except OSError as error:
         raise GuardRefused(f"cannot write to the mirror at {root}: {error.strerror}; check the folder and its owner") from error
     try:
-        for attempt in range(_ATTEMPTS):
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if attempt + 1 == _ATTEMPTS:
-                    holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
-                    raise Locked(
-                        f"another run (pid {holder}) holds the lock of {root}; wait for it with --wait, or try later"
-                    ) from None
-                time.sleep(_PAUSE)
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+        except BlockingIOError:
+            holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
+            raise Locked(f"another run (pid {holder}) holds the lock of {root}; wait for it with --wait, or try later") from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -55,9 +50,7 @@ def is_locked(root: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _WHOLE_FILE)
     finally:
         os.close(fd)
-    return False
+    return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)

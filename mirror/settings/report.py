@@ -13,7 +13,6 @@ from mirror.settings.schema import Settings, Upstream
 
 # Keys of a subscription that are part of the contract, and that nothing acts on yet. Delete a line with the feature that needs it.
 _WITHOUT_EFFECT = {
-    "extract": "this version does not unpack archives yet",
     "on_publish": "this version does not run commands yet; `inspire-mirror query --latest --paths -0` feeds a script",
     "schedule": "this version has no schedule yet; start `inspire-mirror sync` from a timer",
     "keep": "this version does not prune yet; all that was mirrored stays",
@@ -34,7 +33,6 @@ def effective(settings: Settings) -> dict[str, Any]:
 _LIMITS_WITHOUT_EFFECT = {
     "max_delete_ratio": "this version deletes nothing yet",
     "max_shrink_ratio": "this version does not stop at a shrunken listing yet; what has gone is marked, not deleted",
-    "max_extract_ratio": "this version does not unpack archives yet",
 }
 
 

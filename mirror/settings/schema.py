@@ -189,6 +189,9 @@ class Upstream(_Table):
     ca_file: Folder | None = None
     """Certificates (PEM) to trust instead of the system's, for a service behind a private authority."""
 
+    redirect_hosts: Texts = ()
+    """Other hosts to which a redirect may lead: `HOST` or `HOST:PORT`, exactly. The key is never sent there."""
+
     @property
     def host(self) -> str:
         """Where it is served from, as far as limits are concerned: host and port."""
@@ -255,6 +258,15 @@ class Limits(_Table):
 
     max_extract_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 200.0
     """Unpacked to packed bytes; an archive beyond it is taken for a bomb."""
+
+    max_members: Annotated[int, Field(ge=1)] = 100_000
+    """Files and folders in one archive; beyond it, it is taken for a bomb."""
+
+    test_archives: bool | None = None
+    """Whether archives are tested as a whole before they are published; None tests those for which upstream gives no MD5."""
+
+    grace: Duration = timedelta(days=3)
+    """How long an edition stays after a newer one has come, whatever `keep` says: readers of it are not cut."""
 
 
 class Serve(_Table):

@@ -14,6 +14,13 @@ def m001_first(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m002_trust(db: Database) -> None:
+    """What archives hold, what is unpacked, when parked files are tried again, what retention is about to take away."""
+    for statement in _TRUST.split(";;"):
+        db.execute(statement)
+
+
 _FIRST = """
 CREATE TABLE upstreams (
     upstream TEXT PRIMARY KEY,
@@ -204,5 +211,42 @@ CREATE INDEX events_by_time ON events (at);;
 CREATE VIRTUAL TABLE footprints USING rtree (sub_resource_id, west, east, south, north);;
 CREATE VIRTUAL TABLE search USING fts5 (
     resource, sub_resource, title, abstract, about_resource, labels, files, tokenize = "unicode61 remove_diacritics 2"
+)
+"""
+
+_TRUST = """
+ALTER TABLE sub_resources ADD COLUMN superseded_at TEXT;;   -- since when a newer edition of its series is here
+ALTER TABLE parked_files ADD COLUMN failed_runs INTEGER NOT NULL DEFAULT 0;;   -- in a row, that ended with wrong bytes
+ALTER TABLE parked_files ADD COLUMN next_try TEXT;;         -- null: with the next run
+CREATE TABLE archives (        -- published archives that were looked into
+    id INTEGER PRIMARY KEY,
+    sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id),
+    archive TEXT NOT NULL,     -- its file name; of volumes, without their number
+    digest TEXT NOT NULL,      -- of the SHA-256 of its files: what was looked into
+    probed_at TEXT NOT NULL,
+    members INTEGER,           -- null: it could not be read, see error
+    bytes INTEGER,             -- of all members, unpacked
+    error TEXT,
+    UNIQUE (sub_resource_id, archive)
+);;
+CREATE TABLE members (         -- what is inside published archives
+    archive_id INTEGER NOT NULL REFERENCES archives (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL, -- in the archive
+    member TEXT NOT NULL,      -- path inside the archive, with /
+    size INTEGER,              -- unpacked, in bytes; null where the archive does not say
+    type TEXT NOT NULL,        -- the media type that its name tells
+    PRIMARY KEY (archive_id, position)
+) WITHOUT ROWID;;
+CREATE TABLE extractions (     -- what lies unpacked under extracted/
+    sub_resource_id INTEGER PRIMARY KEY REFERENCES sub_resources (id),
+    digest TEXT NOT NULL,      -- of the SHA-256 of all archives that were unpacked, or could not be
+    extracted_at TEXT,         -- null: it could not be unpacked, see error
+    files INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    error TEXT
+);;
+CREATE TABLE leaving (         -- retention has decided to delete these; a killed run leaves the rest to the next
+    sub_resource_id INTEGER PRIMARY KEY REFERENCES sub_resources (id),
+    reason TEXT NOT NULL
 )
 """

@@ -52,7 +52,9 @@ def unpack_here(paths: Sequence[Path], into: Path, bounds: Bounds, engine: str |
 
 def _do(paths: Sequence[Path], bounds: Bounds, **job: Any) -> dict[str, Any]:
     with _limits_of_py7zr():
-        said = answer({"engine": None, "paths": list(map(str, paths)), "bounds": asdict(bounds), **job}, lambda count: None)
+        said = answer(
+            {"engine": None, "paths": list(map(str, paths)), "bounds": asdict(bounds), **job}, lambda count: None, lambda: None
+        )
     if "errno" in said:
         raise OSError(said["errno"], said["reason"], said["file"])
     if "error" in said:

@@ -18,6 +18,7 @@ LONGEST_PATH = 1024
 """Bytes in the path of a member: with the folder of the mirror before it, it must stay below Linux's 4,096."""
 
 _BLOCK = 4096  # what a file system gives at least to a folder, and to a file that is not empty
+_LETTERS = 256  # in the path of a member, on average over as many as there may be: the list is held in memory
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
@@ -35,6 +36,7 @@ class Gate:
         self._members = 0
         self._known: dict[str, tuple[str, bool]] = {}
         self._folders: set[str] = set()
+        self._letters = 0
         self._room = 0
         self.files = 0
         self.bytes = 0
@@ -60,6 +62,12 @@ class Gate:
             path = clean_path(entry.name, folder=entry.folder, known=self._folders)
             if path:
                 self._place(path, folder=entry.folder)
+            self._letters += len(path)
+            if self._letters > _LETTERS * self._bounds.max_members:
+                limit = _LETTERS * self._bounds.max_members
+                raise ArchiveError(
+                    f"the names of its members have more than {limit} letters in all: taken for a bomb (max_members)"
+                )
         if not entry.folder:
             self.files += 1
         self.grow(entry.size or 0)

@@ -1,7 +1,7 @@
 """Debian's `7zz` (or `7z`, `7za`) as a decoder of 7z and zip: it reads the volumes and writes one stream of bytes, no file.
 
-It sees links of our own naming to the volumes, in a folder of their own, so that neither a name nor a neighbour can mean anything
-to it; it has no terminal to ask for a password at, and an empty environment.
+It gets an archive as an open file, and volumes as links of our own naming in a folder of their own, so that neither a name nor a
+neighbour can mean anything to it; it has no terminal to ask for a password at, and an empty environment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mirror.archives.source import CHUNK, Told
 from mirror.errors import ArchiveError
 
 _COMMANDS: Final = ("7zz", "7z", "7za")
-_THREADS: Final = 4  # more take memory for each, and only archives of many blocks know work for them
+_THREADS: Final = 2  # each takes some 130 MiB, and only archives of many blocks have work for them
 _NO_MEMORY: Final = 8  # its exit status
 _REASONS: Final = (
     "Unsupported Method",
@@ -49,29 +49,36 @@ class SevenZz:
 
     def __enter__(self) -> SevenZz:
         """Start it."""
-        self._links: str | None = tempfile.mkdtemp(prefix="inspire-mirror-volumes-")
+        self._said = os.memfd_create("7zz")
+        self._links: str | None = None
+        volume = os.open(self._paths[0], os.O_RDONLY | os.O_CLOEXEC)
         try:
-            split = len(self._paths) > 1
-            for number, path in enumerate(self._paths, 1):
-                os.symlink(path, os.path.join(self._links, f"archive.{number:03d}" if split else "archive"))
-            kind, first = (f"-t{self._kind}.split", "archive.001") if split else (f"-t{self._kind}", "archive")
+            kind, first = f"-t{self._kind}", f"/dev/fd/{volume}"
+            if len(self._paths) > 1:
+                self._links = tempfile.mkdtemp(prefix="inspire-mirror-volumes-")
+                for number, path in enumerate(self._paths, 1):
+                    os.symlink(path, os.path.join(self._links, f"archive.{number:03d}"))
+                kind, first = f"-t{self._kind}.split", os.path.join(self._links, "archive.001")
             switches = ["-so", "-bd", "-bsp0", "-y", "-p", f"-mmt={min(_THREADS, os.cpu_count() or 1)}", kind]
-            self._said = os.memfd_create("7zz")
             parent = os.getpid()
-            self._process = subprocess.Popen(  # noqa: S603 - a path from PATH, our own switches, our own link
-                [self._command, "x", *switches, "--", os.path.join(self._links, first)],
+            self._process = subprocess.Popen(  # noqa: S603 - a path from PATH, our own switches, our own name
+                [self._command, "x", *switches, "--", first],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
                 bufsize=0,
                 env={"LC_ALL": "C.UTF-8"},
+                pass_fds=[volume],
                 preexec_fn=lambda: die_with(parent),  # this process has one thread
             )
             self._bytes = cast(IO[bytes], self._process.stdout)
             fcntl.fcntl(self._bytes, fcntl.F_SETPIPE_SZ, CHUNK)
         except BaseException:
             self._unlink()
+            os.close(self._said)
             raise
+        finally:
+            os.close(volume)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:

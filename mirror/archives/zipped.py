@@ -24,6 +24,7 @@ from mirror.errors import ArchiveError
 _ENCRYPTED: Final = 0x1 | 0x40
 _KNOWN: Final = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
 _METHODS: Final = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
+_DOS_FOLDER: Final = 0x10
 _END: Final = b"PK\x05\x06"
 _END_SIZE: Final = 22
 _LONGEST_COMMENT: Final = 0xFFFF
@@ -89,7 +90,7 @@ class Zip:
 
 def _entry(info: zipfile.ZipInfo) -> Entry:
     mode = info.external_attr >> 16
-    folder = info.filename.endswith("/") or stat.S_ISDIR(mode)
+    folder = info.filename.endswith("/") or stat.S_ISDIR(mode) or (not mode and bool(info.external_attr & _DOS_FOLDER))
     oddity = None
     if stat.S_ISLNK(mode):
         oddity = "a symbolic link"

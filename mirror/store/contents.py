@@ -27,10 +27,14 @@ class Unprobed:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What lies unpacked of a sub-resource, or why nothing does. `settled` is the sub-resource's own of that time."""
+    """What lies unpacked of a sub-resource, `files` in number, or why nothing does.
+
+    `settled` is the sub-resource's own of that time: while it is the same, so is all that it was made of.
+    """
 
     digest: str
     settled: str | None
+    files: int
     error: str | None
 
 
@@ -97,7 +101,14 @@ class Contents:
         rows = self._index.connection.execute(
             "SELECT * FROM extractions WHERE sub_resource_id IN (SELECT value FROM json_each(?))", (json.dumps(list(unit_ids)),)
         )
-        return {row["sub_resource_id"]: Extraction(row["digest"], row["settled"], row["error"]) for row in rows}
+        return {row["sub_resource_id"]: Extraction(row["digest"], row["settled"], row["files"], row["error"]) for row in rows}
+
+    def unpacked_bytes(self, unit_id: int) -> int:
+        """How many bytes the archives of a sub-resource hold unpacked, as far as looking into them has shown."""
+        (size,) = self._index.connection.execute(
+            "SELECT coalesce(sum(bytes), 0) FROM archives WHERE sub_resource_id = ?", (unit_id,)
+        ).fetchone()
+        return int(size)
 
     def record_extraction(
         self,

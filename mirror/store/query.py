@@ -290,6 +290,14 @@ class Reader:
         )
         return [dict(row) for row in rows]
 
+    def not_unpacked(self) -> list[dict[str, Any]]:
+        """The sub-resources that could not be unpacked, with the reasons."""
+        rows = self.connection.execute(
+            "SELECT s.upstream, s.resource, s.sub_resource, e.error AS reason FROM extractions e "
+            "JOIN sub_resources s ON s.id = e.sub_resource_id WHERE e.error IS NOT NULL ORDER BY 1, 2, 3"
+        )
+        return [dict(row) for row in rows]
+
     def unlisted(self) -> list[dict[str, Any]]:
         """What the last run could not list, with the reasons: there may be files behind it that nobody knows of yet."""
         rows = self.connection.execute(

@@ -150,6 +150,8 @@ def status(invocation: Invocation, as_json: bool) -> None:
         where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
         attempts = f" ({count_text(parked['attempts'], 'attempt')})" if parked["attempts"] else ""
         click.echo(clean(f"parked since {time_text(parked['since'])}: {where}: {parked['reason']}{attempts}"))
+    for failed in document["not_unpacked"]:
+        click.echo(clean(f"not unpacked: {failed['resource']}/{failed['sub_resource']}: {failed['reason']}"))
     for unlisted in document["unlisted"]:
         click.echo(clean(f"not listed: {unlisted['what']} of {unlisted['upstream']}: {unlisted['reason']}"))
     click.echo(f"{count_text(document['files'], 'file')}, {size_text(document['bytes'])} under {settings.root}")
@@ -160,7 +162,15 @@ def status(invocation: Invocation, as_json: bool) -> None:
 
 def _standings(settings: Settings) -> dict[str, Any]:
     known: dict[str, dict[str, Any]] = {}
-    document: dict[str, Any] = {"root": str(settings.root), "files": 0, "bytes": 0, "last_run": None, "parked": [], "unlisted": []}
+    document: dict[str, Any] = {
+        "root": str(settings.root),
+        "files": 0,
+        "bytes": 0,
+        "last_run": None,
+        "parked": [],
+        "unlisted": [],
+        "not_unpacked": [],
+    }
     try:
         reader = Reader(settings.root)
     except IndexUnusable as error:
@@ -171,6 +181,7 @@ def _standings(settings: Settings) -> dict[str, Any]:
         known = {row["subscription"]: row for row in reader.subscriptions()}
         document["files"], document["bytes"] = reader.totals()
         document["last_run"], document["parked"], document["unlisted"] = reader.last_run(), reader.parked(), reader.unlisted()
+        document["not_unpacked"] = reader.not_unpacked()
         if document["last_run"] and not document["last_run"]["finished_at"]:
             document["last_run"]["outcome"] = "running" if is_locked(settings.root) else "killed"
     entries = []

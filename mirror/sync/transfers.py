@@ -21,7 +21,8 @@ from mirror.amounts import count_text
 from mirror.errors import TransferError
 from mirror.events import Emit, Failed, FileKey, Published
 from mirror.model import RemoteFile
-from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, publishing_groups, settled_key
+from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, settled_key
+from mirror.planning.volumes import publishing_groups
 from mirror.store.catalogue import Catalogue, Unit
 from mirror.store.holdings import Holdings, StoredFile
 from mirror.store.journal import Journal

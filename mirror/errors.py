@@ -73,7 +73,3 @@ class IndexUnusable(MirrorError):
     """The index is missing, of a newer version, or not a database."""
 
     exit_code = 2
-
-
-class ArchiveError(MirrorError):
-    """An archive cannot be read, is not what it says, or is not safe to unpack."""

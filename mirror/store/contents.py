@@ -114,8 +114,8 @@ class Contents:
         self,
         unit_id: int,
         digest: str,
-        settled: str | None,
         *,
+        settled: str | None = None,
         files: int = 0,
         size: int = 0,
         error: str | None = None,
@@ -129,13 +129,18 @@ class Contents:
                 (unit_id, digest, settled, None if error else to_text(at), files, size, error),
             )
 
+    def still_unpacked(self, unit_id: int, settled: str | None) -> None:
+        """What lies unpacked of a sub-resource is what its archives hold in its present state too."""
+        with self._index.transaction() as sql:
+            sql.execute("UPDATE extractions SET settled = ? WHERE sub_resource_id = ?", (settled, unit_id))
+
     def forget_extraction(self, unit_id: int) -> None:
         """Nothing of a sub-resource lies unpacked any longer."""
         with self._index.transaction() as sql:
             sql.execute("DELETE FROM extractions WHERE sub_resource_id = ?", (unit_id,))
 
 
-def digest_of(sha256_by_name: Iterable[tuple[str, str]], conditions: str) -> str:
-    """Names a state of some files, under the conditions (limits, engines) that decide what can be made of them."""
+def digest_of(sha256_by_name: Iterable[tuple[str, str]]) -> str:
+    """Names a state of some files: changes when one of them does."""
     text = "\n".join(f"{name} {sha256}" for name, sha256 in sorted(sha256_by_name))
-    return hashlib.blake2b(f"{conditions}\n{text}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

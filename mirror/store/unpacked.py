@@ -35,6 +35,12 @@ class UnpackedTree:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    def leave(self, folder: Folder) -> None:
+        """Remove what is left of the place in which a sub-resource was unpacked."""
+        place = self._staging / folder.relative
+        if place.exists():
+            shutil.rmtree(place)
+
     def room(self, folder: Folder) -> Path:
         """An empty place for a sub-resource to be unpacked in."""
         place = self._staging / folder.relative

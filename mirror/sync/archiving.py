@@ -6,6 +6,7 @@ Whatever reads an archive runs in a process of its own (`mirror.archives`); here
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -15,15 +16,18 @@ from pathlib import Path
 
 from mirror.amounts import count_text, size_text
 from mirror.archives import Archive, Bounds, archives_in, gap_in, probe, test, unpack
+from mirror.archives.sevenzz import find_7zz
 from mirror.errors import ArchiveError
 from mirror.events import Emit, FileKey, NotUnpacked, Unpacked
 from mirror.model import RemoteFile
+from mirror.planning.selection import wants_file
 from mirror.settings import Limits
 from mirror.store.catalogue import Unit
 from mirror.store.contents import Content, Contents, Extraction, Unprobed, digest_of
 from mirror.store.journal import Journal
 from mirror.store.tree import Folder, Tree
 from mirror.store.unpacked import UnpackedTree
+from mirror.sync.refresh import WantedUnit
 from mirror.upstream.crawl import in_parallel
 
 
@@ -137,40 +141,44 @@ class Archiving:
 
     # -- unpacking
 
-    async def unpack(self, upstream: str, units: Sequence[tuple[Unit, bool]]) -> None:
-        """Bring `extracted/` up to date for sub-resources of one upstream; each with whether it is wanted unpacked.
+    async def unpack(self, upstream: str, units: Sequence[WantedUnit], listed: Callable[[int], Sequence[RemoteFile]]) -> None:
+        """Bring `extracted/` up to date for sub-resources of one upstream; `listed` gives the files of one by its row id.
 
         What is not wanted unpacked any longer stays as it is, until what it was made of changes: then it goes.
         """
-        known = self._contents.extractions(unit.id for unit, _ in units)
+        known = self._contents.extractions(one.unit.id for one in units)
         jobs = [
-            partial(self._unpack_one, upstream, unit, known.get(unit.id), wanted)
-            for unit, wanted in units
-            if unit.settled is not None and (wanted or unit.id in known)
+            partial(self._unpack_one, upstream, one, known.get(one.unit.id), listed)
+            for one in units
+            if one.unit.settled is not None and (one.wanted.extract or one.unit.id in known)
         ]
         await in_parallel(jobs, self._at_once)
 
-    async def _unpack_one(self, upstream: str, unit: Unit, known: Extraction | None, wanted: bool) -> None:
+    async def _unpack_one(
+        self, upstream: str, one: WantedUnit, known: Extraction | None, listed: Callable[[int], Sequence[RemoteFile]]
+    ) -> None:
+        unit, wanted = one.unit, one.wanted.extract
         folder = Folder(upstream, unit.sub.resource, unit.sub.id)
         intact = known is not None and (known.error is not None or known.files == 0 or self._unpacked.has(folder))
-        if known is not None and intact and known.settled == unit.settled:
-            self._tell(unit, folder, known.error, wanted=wanted)
+        if known is not None and intact and known.error is None and known.settled == unit.settled:
             return
         files = self._contents.files_of(unit.id)
-        archives = archives_in(files)
-        digest = digest_of([(n, files[n]) for archive in archives for n in archive.files], repr(self._bounds()))
-        if known is not None and known.digest == digest and intact:
-            self._contents.record_extraction(unit.id, digest, unit.settled, files=known.files, error=known.error, at=self._now())
-            self._tell(unit, folder, known.error, wanted=wanted)
+        # What upstream lists no longer is still here, and is no part of the edition any more.
+        archives = archives_in(f.name for f in listed(unit.id) if f.name in files and wants_file(f, one.wanted.files))
+        digest = digest_of((name, files[name]) for archive in archives for name in archive.files)
+        if known is not None and known.error is None and known.digest == digest and intact:
+            self._contents.still_unpacked(unit.id, unit.settled)
+        elif known is not None and known.error is not None and known.digest == self._failing(digest) and wanted:
+            self._emit(NotUnpacked(_key(folder), unit.sub.url, known.error))
         elif wanted:
             await self._unpack_now(unit, folder, archives, digest)
         elif known is not None and known.digest != digest:
             await asyncio.to_thread(self._unpacked.drop, folder)
             self._contents.forget_extraction(unit.id)
 
-    def _tell(self, unit: Unit, folder: Folder, error: str | None, *, wanted: bool) -> None:
-        if error and wanted:
-            self._emit(NotUnpacked(_key(folder), unit.sub.url, error))
+    def _failing(self, digest: str) -> str:
+        """The digest of what could not be unpacked: it may be with other limits, or once 7-Zip is installed."""
+        return f"{digest} within {self._bounds()} by {find_7zz()}"
 
     async def _unpack_now(self, unit: Unit, folder: Folder, archives: Sequence[Archive], digest: str) -> None:
         room = await asyncio.to_thread(self._unpacked.room, folder)
@@ -201,12 +209,20 @@ class Archiving:
                 await asyncio.to_thread(self._unpacked.join, parts)
                 await asyncio.to_thread(self._unpacked.show, folder, parts[0])
         except ArchiveError as error:
-            self._contents.record_extraction(unit.id, digest, unit.settled, error=str(error), at=self._now())
+            self._contents.record_extraction(unit.id, self._failing(digest), error=str(error), at=self._now())
             await asyncio.to_thread(self._unpacked.drop, folder)
             self._journal.event("extract-failed", at=self._now(), about=_key(folder), message=str(error))
             self._emit(NotUnpacked(_key(folder), unit.sub.url, str(error)))
             return
-        self._contents.record_extraction(unit.id, digest, unit.settled, files=files, size=size, at=self._now())
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # Not recorded: it says nothing about the archives, and the next run tries again.
+            self._emit(NotUnpacked(_key(folder), unit.sub.url, "the disk has no room to unpack it"))
+            return
+        finally:
+            await asyncio.to_thread(self._unpacked.leave, folder)
+        self._contents.record_extraction(unit.id, digest, settled=unit.settled, files=files, size=size, at=self._now())
         if parts:
             text = f"{count_text(len(parts), 'archive')}, {count_text(files, 'file')}, {size} bytes"
             self._journal.event("extracted", at=self._now(), about=_key(folder), message=text)

@@ -237,8 +237,8 @@ class Run:
         """Bring what is to lie unpacked up to date with what is published."""
         for upstream in self.upstreams:
             now = self.catalogue.reread(wanted.unit.id for wanted in upstream.unsettled)
-            units = [(now.get(w.unit.id, w.unit), w.wanted.extract) for w in upstream.refreshed.units if w.listed]
-            await self.archiving.unpack(upstream.name, units)
+            units = [replace(w, unit=now[w.unit.id]) if w.unit.id in now else w for w in upstream.refreshed.units if w.listed]
+            await self.archiving.unpack(upstream.name, units, self.catalogue.files)
 
     def _works(self, upstream: _Upstream) -> Iterator[UnitWork]:
         for wanted in upstream.unsettled:

@@ -229,7 +229,9 @@ class Transfers:
             if work.actions[name].file.md5 is None:
                 # Nothing but the test vouches for it: the next run fetches it anew.
                 self._tree.staged(work.folder, name).unlink(missing_ok=True)
-        if not broken:
+        if broken:
+            self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
+        else:
             self._publishing.put_nowait(_Group(work, names))
 
     def _place_of(self, work: UnitWork, name: str) -> Path:

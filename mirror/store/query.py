@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from mirror.geometry import footprint_from_text, intersects
 from mirror.model import BBox
-from mirror.planning.plan import archive_of
+from mirror.planning.volumes import archive_of
 from mirror.store.index import connect_reader
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
 

@@ -53,12 +53,16 @@ class RequestFailed(MirrorError):
 
 
 class TransferError(MirrorError):
-    """A file could not be had after `attempts`; `retry` says whether trying once more later in the run may help."""
+    """A file could not be had after `attempts`; `retry` says whether trying once more later in the run may help.
 
-    def __init__(self, reason: str, *, attempts: int = 1, retry: bool = True) -> None:
+    `wrong` says that what upstream serves is not what it lists, again and again.
+    """
+
+    def __init__(self, reason: str, *, attempts: int = 1, retry: bool = True, wrong: bool = False) -> None:
         super().__init__(reason)
         self.attempts = attempts
         self.retry = retry
+        self.wrong = wrong
 
 
 class UnsafeName(MirrorError):

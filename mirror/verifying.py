@@ -126,7 +126,7 @@ async def verify(
         holdings.mark_damaged(held.id for held in wrong)
     if repair and wrong:
         damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
-        findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units)
+        findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units, retry=True)
         with closing(connect_reader(settings.root)) as reader:
             mended = {held.id for held in held_files(reader) if held.sound}
         findings.faults = [

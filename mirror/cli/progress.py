@@ -55,7 +55,7 @@ def _always(event: Event) -> str | None:
         case ListingFailed(upstream, what, _, reason, _):
             return f"{upstream}: {what} cannot be listed: {reason}"
         case Failed(key, _, reason, attempts):
-            return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})"
+            return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})" if attempts else f"{key}: {reason}"
         case Withdrawn(upstream, resource, sub_resource):
             return f"{upstream}: {resource}/{sub_resource} is no longer listed; kept here"
         case Note(text, "warning"):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mirror.errors import GuardRefused, Locked
 from mirror.events import Emit
-from mirror.planning.plan import Park
+from mirror.planning.plan import Hold, Park
 from mirror.settings import Settings
 from mirror.store.index import FILE, Index, connect_reader
 from mirror.store.lock import root_lock
@@ -35,10 +35,11 @@ async def sync(
     now: Clock = utc_now,
     patience: Patience | None = None,
     only: Collection[tuple[str, str, str]] | None = None,
+    retry: bool = False,
 ) -> Report:
     """Bring the mirror up to date with the subscriptions `names`, or with all; of those, with the sub-resources `only`, if given.
 
-    A member of `only` is (upstream, resource, sub-resource).
+    A member of `only` is (upstream, resource, sub-resource). With `retry` parked files are tried too, whatever their next try.
 
     The report says how it ended: an upstream that cannot be had, a refused plan and an interrupt are outcomes, not errors.
 
@@ -55,7 +56,7 @@ async def sync(
         _take_back_cancel()
         return Report(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")
     with lock, Index(settings.root) as index:
-        run = Run(settings, names, index, emit, now, patience, only)
+        run = Run(settings, names, index, emit, now, patience, only, retry=retry)
         report, began = run.report, now()
         run.journal.start("sync", [wish.name for wish in run.wishes], at=began)
         try:
@@ -157,6 +158,7 @@ async def plan(
     emit: Emit = lambda event: None,
     now: Clock = utc_now,
     patience: Patience | None = None,
+    retry: bool = False,
 ) -> Report:
     """What `sync` would do: `visit` gets each action, the ones that keep a file only if `keeps`. Changes nothing under the root.
 
@@ -164,14 +166,14 @@ async def plan(
     IndexUnusable.
     """
     with _copy_of_index(settings.root) as index:
-        run = Run(settings, names, index, emit, now, patience)
+        run = Run(settings, names, index, emit, now, patience, retry=retry)
         report, began = run.report, now()
         async with run.sessions():
             planned = await run.list_and_plan()
         if planned:
             parked = 0
             for upstream, wanted, action in run.actions(keeps=keeps):
-                parked += isinstance(action, Park)
+                parked += isinstance(action, Park | Hold)
                 sub, file = wanted.unit.sub, action.file
                 visit(PlannedAction(verb(action), action.reason, upstream, sub.resource, sub.id, file.name, file.size))
             counts = report.planned

@@ -143,7 +143,10 @@ class Transfers:
     def _jobs(self, works: Iterable[UnitWork]) -> Iterator[_Job]:
         for work in works:
             for parked in work.plan.parked:
-                self._park(_Job(work, parked), parked.reason, 1)
+                if parked.waiting:
+                    self._leave(_Job(work, parked), parked.reason)
+                else:
+                    self._park(_Job(work, parked), parked.reason, 1)
             if not work.waiting:
                 # Nothing to fetch: all is here, only the index did not say so.
                 self._publishing.put_nowait(_Group(work, ()))
@@ -182,6 +185,9 @@ class Transfers:
                 work.adopted.add(file.name)
                 self._staged(work, file, hashes)
                 return
+            if job.action.parked is not None:
+                self._leave(job, job.action.parked)
+                return
         part, ready = self._tree.part(work.folder, file.name), self._tree.staged(work.folder, file.name)
         try:
             staged = await fetcher.fetch(file, job.work.key(job.action.file.name), part, ready)
@@ -189,9 +195,9 @@ class Transfers:
             if error.retry and job.round + 1 < _MOST_ROUNDS:
                 later.append(job)
             else:
-                self._park(job, str(error), error.attempts)
-                if not error.retry:
-                    # What is served is not what was listed: perhaps the listing is no longer true.
+                self._park(job, str(error), error.attempts, wrong=error.wrong)
+                if not error.retry and not error.wrong:
+                    # Perhaps the listing is no longer true. Where the bytes are wrong, it is read again before the next try.
                     self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
             return
         self._staged(work, file, staged.hashes)
@@ -204,10 +210,16 @@ class Transfers:
             return None
         return hashes if hashes.md5 == file.md5 else None
 
-    def _park(self, job: _Job, reason: str, attempts: int) -> None:
+    def _leave(self, job: _Job, reason: str) -> None:
+        """A parked file whose time has not come: it is missing, but nothing new is known of it."""
+        job.work.failed = True
+        self._emit(Failed(job.work.key(job.action.file.name), job.action.file.url, reason, 0))
+
+    def _park(self, job: _Job, reason: str, attempts: int, *, wrong: bool = False) -> None:
         work, file = job.work, job.action.file
         work.failed = True
-        self._holdings.park(work.unit.id, file, reason, attempts, at=self._now())
+        updated = work.plan.wanted.sub.updated
+        self._holdings.parked.park(work.unit.id, file, reason, attempts, at=self._now(), updated=updated, wrong=wrong)
         self._journal.event("parked", at=self._now(), about=work.key(file.name), message=reason)
         self._emit(Failed(job.work.key(job.action.file.name), file.url, reason, attempts))
 

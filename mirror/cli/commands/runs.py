@@ -42,16 +42,23 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--all", "keeps", is_flag=True, help="Also list the files that are simply kept.")
 @click.option("--files", is_flag=True, help="A line per file instead of one per sub-resource.")
+@click.option("--retry", is_flag=True, help="As if for `sync --retry`.")
 @json_option
 @pass_invocation
 @reports_errors
-def plan(invocation: Invocation, names: tuple[str, ...], keeps: bool, files: bool, as_json: bool) -> None:
+def plan(invocation: Invocation, names: tuple[str, ...], keeps: bool, files: bool, retry: bool, as_json: bool) -> None:
     """Show what `sync` would do for the subscriptions NAME (default: all), and why: files, bytes, disk space. Changes nothing."""
-    finish(show_plan(invocation, names, keeps=keeps, files=files, as_json=as_json))
+    finish(show_plan(invocation, names, keeps=keeps, files=files, retry=retry, as_json=as_json))
 
 
 def show_plan(
-    invocation: Invocation, names: Sequence[str], *, keeps: bool = False, files: bool = False, as_json: bool = False
+    invocation: Invocation,
+    names: Sequence[str],
+    *,
+    keeps: bool = False,
+    files: bool = False,
+    retry: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Make a plan and print it; returns the exit code."""
     from mirror.cli.progress import watcher
@@ -66,7 +73,7 @@ def show_plan(
             if not isinstance(event, Planned):  # it is what the table is about to say
                 watch(event)
 
-        report = run_until_signal(make_plan(settings, names, visit=actions.append, keeps=keeps, emit=emit))
+        report = run_until_signal(make_plan(settings, names, visit=actions.append, keeps=keeps, retry=retry, emit=emit))
     if as_json:
         _print_plan_json(report, actions)
     else:
@@ -128,10 +135,11 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Show the plan instead; the same as `plan`.")
 @click.option("--wait", is_flag=True, help="Wait for a running sync instead of ending with exit code 3.")
+@click.option("--retry", is_flag=True, help="Try parked files now, whatever their next try.")
 @json_option
 @pass_invocation
 @reports_errors
-def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bool, as_json: bool) -> None:
+def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bool, retry: bool, as_json: bool) -> None:
     """Bring the mirror up to date with the subscriptions NAME (default: all), once.
 
     Ends with exit code 0 only if everything wanted is here and verified. Ctrl-C stops it cleanly; the next sync goes on from there.
@@ -140,10 +148,10 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
     from mirror.sync import sync as run_sync
 
     if dry_run:
-        finish(show_plan(invocation, names, as_json=as_json))
+        finish(show_plan(invocation, names, retry=retry, as_json=as_json))
     settings = _settings(invocation)
     with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
-        report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait))
+        report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
     if as_json:
         print_json(report.as_json())
     elif not (invocation.quiet and report.exit_code == 0):

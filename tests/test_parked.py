@@ -242,16 +242,15 @@ async def test_what_was_published_before_stays_until_the_new_one_is_right(mirror
 # -- how it comes free
 
 
+WRONG_STILL = wrong(FIRST).files[0]
+
+
 @pytest.mark.parametrize(
-    "change",
-    [{"updated": "2026-12-01"}, {"updated": "2026-12-01", "md5": "1" * 32}, {"updated": "2026-12-01", "size": 999}],
-    ids=["updated", "md5", "size"],
+    "first", [WRONG_STILL, replace(WRONG_STILL, md5="1" * 32), replace(WRONG_STILL, size=999)], ids=["updated", "md5", "size"]
 )
-async def test_a_changed_listing_is_tried_at_once(parked: Mirrored, change: dict[str, str | int]) -> None:
+async def test_a_changed_listing_is_tried_at_once(parked: Mirrored, first: SampleFile) -> None:
     """And if it is wrong as well, that counts as the first time."""
-    facts = {"md5": NO_MD5, **{name: value for name, value in change.items() if name != "updated"}}
-    first = replace(FIRST.files[0], **facts)
-    sub = replace(FIRST, files=(first, FIRST.files[1]), updated=str(change["updated"]))
+    sub = replace(FIRST, files=(first, FIRST.files[1]), updated="2026-12-01")
     parked.upstream.catalogue = publish(GOOD, "BDALPHA", sub)
     await parked.sync()
     assert parked.paths("download").count(PATH) == WHOLE_TRY

@@ -16,9 +16,13 @@ class ConfigError(MirrorError):
 
 
 class Locked(MirrorError):
-    """Another run holds the lock of this root."""
+    """Another run holds the lock of this root; `brief` if only for a moment, to write something down."""
 
     exit_code = 3
+
+    def __init__(self, message: str, *, brief: bool = False) -> None:
+        super().__init__(message)
+        self.brief = brief
 
 
 class GuardRefused(MirrorError):

@@ -17,6 +17,7 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,6 +60,14 @@ class Tree:
     def published(self, folder: Folder) -> dict[str, int]:
         """Sizes in bytes of the regular files in a published folder, by name; empty where there is none."""
         return _regular_files(self.data / folder.relative) if self._is_ours(folder) else {}
+
+    def published_size(self, folder: Folder, name: str) -> int | None:
+        """Size in bytes of a published file; None where there is none, and a link is none."""
+        try:
+            stats = os.lstat(self.data / folder.relative / name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return stats.st_size if stat.S_ISREG(stats.st_mode) and self._is_ours(folder) else None
 
     def _is_ours(self, folder: Folder) -> bool:
         """Whether the way to a published folder leads through folders only: what lies behind a link is not in the tree."""

@@ -24,6 +24,7 @@ from mirror.sync.wiring import Clock, utc_now, wishes_of
 from mirror.upstream.session import Patience
 
 _LOCK_POLL = 0.2  # seconds
+_MOST_BRIEF = 50  # polls in a row for who holds the lock for a moment only
 
 
 async def sync(
@@ -92,14 +93,19 @@ def _broken_off(error: OSError | sqlite3.Error) -> str:
 
 
 async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
-    """The lock of `root`, to be entered; waits for it in a way that lets an interrupt through. Raises Locked, GuardRefused."""
+    """The lock of `root`, to be entered; waits for it in a way that lets an interrupt through. Raises Locked, GuardRefused.
+
+    Who only writes something down is waited for in any case.
+    """
+    brief = 0
     while True:
         with ExitStack() as stack:
             try:
                 stack.enter_context(root_lock(root))
                 return stack.pop_all()
-            except Locked:
-                if not wait:
+            except Locked as error:
+                brief = brief + 1 if error.brief else 0
+                if not wait and not 1 <= brief <= _MOST_BRIEF:
                     raise
         await asyncio.sleep(_LOCK_POLL)
 

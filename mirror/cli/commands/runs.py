@@ -6,13 +6,15 @@ import asyncio
 import json
 import signal
 from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors
-from mirror.cli.render import table
+from mirror.cli.options import Duration
+from mirror.cli.render import table, time_text
 
 if TYPE_CHECKING:
     from mirror.settings import Settings
@@ -179,23 +181,33 @@ def _print_end(report: Report) -> None:
 @click.command(short_help="Check the tree against the index.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--full", is_flag=True, help="Hash every file, not only compare sizes.")
+@click.option("--budget", type=Duration(), help="Hash, for so long (30m, 2h), the files that were hashed longest ago.")
 @click.option("--repair", is_flag=True, help="Set wrong files aside (.staging/quarantine) and fetch them again.")
 @click.option("--wait", is_flag=True, help="With --repair: wait for a running sync instead of ending with exit code 3.")
 @json_option
 @pass_invocation
 @reports_errors
-def verify(invocation: Invocation, names: tuple[str, ...], full: bool, repair: bool, wait: bool, as_json: bool) -> None:
+def verify(
+    invocation: Invocation, names: tuple[str, ...], full: bool, budget: timedelta | None, repair: bool, wait: bool, as_json: bool
+) -> None:
     """Compare the files of the subscriptions NAME (default: everything in the mirror) with the index.
 
     Ends with exit code 1 if something is missing or wrong and was not repaired. Files that are not ours are reported and left
     alone.
+
+    With --budget it is a scrub: run it every night, and each file has its turn. It looks for no files that are not ours.
     """
     from mirror.cli.progress import watcher
+    from mirror.scrubbing import scrub
     from mirror.verifying import verify as run_verify
 
     settings = invocation.settings(offline=not repair)
+    findings: Findings
     with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
-        findings = run_until_signal(run_verify(settings, names, full=full, repair=repair, wait=wait, emit=watch))
+        if budget:
+            findings = run_until_signal(scrub(settings, names, budget=budget, repair=repair, wait=wait, emit=watch))
+        else:
+            findings = run_until_signal(run_verify(settings, names, full=full, repair=repair, wait=wait, emit=watch))
     if as_json:
         print_json(findings.as_json())
     else:
@@ -204,6 +216,8 @@ def verify(invocation: Invocation, names: tuple[str, ...], full: bool, repair: b
 
 
 def _print_findings(findings: Findings, *, quiet: bool) -> None:
+    from mirror.scrubbing import Scrubbed
+
     for fault in findings.faults:
         click.echo(f"{'repaired' if fault.repaired else 'wrong'}: {fault.path}: {fault.problem}")
     if findings.repair and findings.exit_code:
@@ -218,3 +232,7 @@ def _print_findings(findings: Findings, *, quiet: bool) -> None:
             f"{count_text(findings.files, 'file')} ({size_text(findings.bytes)}) {how}: "
             f"{count_text(len(findings.faults), 'fault')}" + (f", {repaired} repaired" if repaired else "")
         )
+        if isinstance(findings, Scrubbed):
+            oldest = findings.oldest_verified_at
+            since = f"; the one that has waited longest was hashed {time_text(oldest)}" if oldest else ""
+            click.echo(f"{count_text(findings.files_left, 'file')} left for the next scrub{since}")

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from mirror.store.index import Index, connect_reader
 from mirror.store.journal import Journal
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
-from mirror.transfer.receive import hash_file
+from mirror.transfer.receive import sha256_file
 
 _AHEAD = 32  # files handed to the hashing threads before the first answer is waited for
 
@@ -116,24 +117,38 @@ async def verify(
         holdings, journal = Holdings(index), Journal(index)
         if full:
             holdings.mark_verified((held.id for held in sound), at=now())
-        for held, fault in zip(wrong, findings.faults, strict=True):
-            if repair:
-                tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
-            if held.sound or repair:
-                about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
-                journal.event("damaged", at=now(), about=about, message=fault.problem)
-        # Also without an order to repair: the next sync knows, and queries no longer point at it.
-        holdings.mark_damaged(held.id for held in wrong)
+        record_wrong(tree, holdings, journal, wrong, findings, set_aside=repair, at=now())
     if repair and wrong:
-        damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
-        findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units)
-        with closing(connect_reader(settings.root)) as reader:
-            mended = {held.id for held in held_files(reader) if held.sound}
-        findings.faults = [
-            Fault(f.upstream, f.resource, f.sub_resource, f.file, f.path, f.problem, held.id in mended)
-            for held, f in zip(wrong, findings.faults, strict=True)
-        ]
+        await fetch_again(settings, wrong, findings, emit=emit, wait=wait, now=now)
     return findings
+
+
+def record_wrong(
+    tree: Tree, holdings: Holdings, journal: Journal, wrong: Sequence[Held], findings: Findings, *, set_aside: bool, at: datetime
+) -> None:
+    """Write down the faults of `findings`, which are those of `wrong`; `set_aside` moves the files to quarantine as well.
+
+    Also without an order to repair: the next sync knows, and queries no longer point at them.
+    """
+    for held, fault in zip(wrong, findings.faults, strict=True):
+        if set_aside:
+            tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
+        if held.sound or set_aside:
+            about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
+            journal.event("damaged", at=at, about=about, message=fault.problem)
+    holdings.mark_damaged(held.id for held in wrong)
+
+
+async def fetch_again(settings: Settings, wrong: Sequence[Held], findings: Findings, *, emit: Emit, wait: bool, now: Clock) -> None:
+    """Sync the sub-resources of what is wrong, though it be parked; `findings` then tell of it, and what is repaired.
+
+    Raises what `sync` raises.
+    """
+    damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
+    findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units, retry=True)
+    with closing(connect_reader(settings.root)) as reader:
+        mended = {held.id for held in held_files(reader) if held.sound}
+    findings.faults = [replace(fault, repaired=held.id in mended) for held, fault in zip(wrong, findings.faults, strict=True)]
 
 
 async def _look(tree: Tree, root: Path, names: Sequence[str], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:
@@ -212,9 +227,9 @@ def _problems(
 
 def _hash_problem(held: Held, path: Path, dropped: Callable[[], bool]) -> str | None:
     try:
-        hashes = hash_file(path, dropped)
+        sha256 = sha256_file(path, dropped)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if hashes.sha256 != held.sha256:
-        return f"SHA-256 is {hashes.sha256}, {held.sha256} was published"
+    if sha256 != held.sha256:
+        return f"SHA-256 is {sha256}, {held.sha256} was published"
     return None

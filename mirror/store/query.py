@@ -262,30 +262,30 @@ class Reader:
 
     def subscriptions(self) -> list[dict[str, Any]]:
         """How each subscription that was ever synced stands."""
-        rows = self.connection.execute(
-            "SELECT s.*, (SELECT count(*) FROM wanted w JOIN stored_files f USING (sub_resource_id) "
-            "WHERE w.subscription = s.subscription AND f.verified_at IS NULL) AS damaged FROM subscriptions s ORDER BY subscription"
+        # What verify has found since the last run is missing as much as what that run could not fetch.
+        missing = dict(
+            self.connection.execute(
+                "SELECT w.subscription, count(*) FROM wanted w JOIN (SELECT sub_resource_id, file FROM parked_files UNION "
+                "SELECT sub_resource_id, file FROM stored_files WHERE verified_at IS NULL) USING (sub_resource_id) GROUP BY 1"
+            ).fetchall()
         )
         standings = []
-        for row in map(dict, rows):
-            # What verify has found since the last run is missing as much as what that run could not fetch.
-            damaged = row.pop("damaged")
-            if row["expected"] is None:
-                row["failures"] = None
-            elif damaged:
-                row["parked"] = max(row["parked"], damaged)
-                row["failures"] = max(row["failures"], damaged)
+        for row in map(dict, self.connection.execute("SELECT * FROM subscriptions ORDER BY subscription")):
+            row["parked"] = missing.get(row["subscription"], 0)
+            row["failures"] = None if row["expected"] is None else max(row["failures"], row["parked"])
             standings.append(row)
         return standings
 
     def parked(self) -> list[dict[str, Any]]:
-        """The files that are wanted and not to be had, with the reasons."""
+        """The files that are wanted and not to be had, with the reasons. `next_try` is None if the next sync tries."""
         rows = self.connection.execute(
-            "SELECT s.upstream, s.resource, s.sub_resource, p.file, p.url, p.reason, p.attempts, p.since, p.last_try "
+            "SELECT s.upstream, s.resource, s.sub_resource, p.file, p.url, p.reason, p.attempts, p.since, p.last_try, p.next_try "
             "FROM parked_files p JOIN sub_resources s ON s.id = p.sub_resource_id "
             "UNION ALL SELECT s.upstream, s.resource, s.sub_resource, f.file, f.url, ?, 0, coalesce((SELECT max(e.at) "
-            "FROM events e WHERE e.kind = 'damaged' AND e.sub_resource = s.sub_resource AND e.file = f.file), f.fetched_at), NULL "
-            "FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id WHERE f.verified_at IS NULL ORDER BY 1, 2, 3, 4",
+            "FROM events e WHERE e.kind = 'damaged' AND e.sub_resource = s.sub_resource AND e.file = f.file), f.fetched_at), "
+            "NULL, NULL FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id WHERE f.verified_at IS NULL AND "
+            "NOT EXISTS (SELECT 1 FROM parked_files p WHERE p.sub_resource_id = f.sub_resource_id AND p.file = f.file) "
+            "ORDER BY 1, 2, 3, 4",
             ("verify found it gone or wrong; the next sync fetches it again",),
         )
         return [dict(row) for row in rows]

@@ -218,6 +218,7 @@ _TRUST = """
 ALTER TABLE sub_resources ADD COLUMN superseded_at TEXT;;   -- since when a newer edition of its series is here
 ALTER TABLE parked_files ADD COLUMN failed_runs INTEGER NOT NULL DEFAULT 0;;   -- in a row, that ended with wrong bytes
 ALTER TABLE parked_files ADD COLUMN next_try TEXT;;         -- null: with the next run
+ALTER TABLE parked_files ADD COLUMN updated TEXT;;          -- of the sub-resource when it was tried last
 CREATE TABLE archives (        -- published archives, and what a look into them has shown
     id INTEGER PRIMARY KEY,
     sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id),

@@ -13,7 +13,7 @@ from pathlib import Path
 from mirror.amounts import count_text
 from mirror.errors import GuardRefused, Locked
 from mirror.events import Emit
-from mirror.planning.plan import Park
+from mirror.planning.plan import Hold, Park
 from mirror.settings import Settings
 from mirror.store.index import FILE, Index, connect_reader
 from mirror.store.lock import root_lock
@@ -25,6 +25,7 @@ from mirror.sync.wiring import Clock, utc_now, wishes_of
 from mirror.upstream.session import Patience
 
 _LOCK_POLL = 0.2  # seconds
+_MOST_BRIEF = 50  # polls in a row for who holds the lock for a moment only
 
 
 async def sync(
@@ -36,10 +37,11 @@ async def sync(
     now: Clock = utc_now,
     patience: Patience | None = None,
     only: Collection[tuple[str, str, str]] | None = None,
+    retry: bool = False,
 ) -> Report:
     """Bring the mirror up to date with the subscriptions `names`, or with all; of those, with the sub-resources `only`, if given.
 
-    A member of `only` is (upstream, resource, sub-resource).
+    A member of `only` is (upstream, resource, sub-resource). With `retry` parked files are tried too, whatever their next try.
 
     The report says how it ended: an upstream that cannot be had, a refused plan and an interrupt are outcomes, not errors.
 
@@ -56,7 +58,7 @@ async def sync(
         _take_back_cancel()
         return Report(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")
     with lock, Index(settings.root) as index:
-        run = Run(settings, names, index, emit, now, patience, only)
+        run = Run(settings, names, index, emit, now, patience, only, retry=retry)
         report, began = run.report, now()
         run.journal.start("sync", [wish.name for wish in run.wishes], at=began)
         try:
@@ -92,14 +94,19 @@ def _broken_off(error: OSError | sqlite3.Error) -> str:
 
 
 async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
-    """The lock of `root`, to be entered; waits for it in a way that lets an interrupt through. Raises Locked, GuardRefused."""
+    """The lock of `root`, to be entered; waits for it in a way that lets an interrupt through. Raises Locked, GuardRefused.
+
+    Who only writes something down is waited for in any case.
+    """
+    brief = 0
     while True:
         with ExitStack() as stack:
             try:
                 stack.enter_context(root_lock(root))
                 return stack.pop_all()
-            except Locked:
-                if not wait:
+            except Locked as error:
+                brief = brief + 1 if error.brief else 0
+                if not wait and not 1 <= brief <= _MOST_BRIEF:
                     raise
         await asyncio.sleep(_LOCK_POLL)
 
@@ -163,6 +170,7 @@ async def plan(
     emit: Emit = lambda event: None,
     now: Clock = utc_now,
     patience: Patience | None = None,
+    retry: bool = False,
 ) -> Report:
     """What `sync` would do: `visit` gets each action, the ones that keep a file only if `keeps`. Changes nothing under the root.
 
@@ -170,14 +178,14 @@ async def plan(
     IndexUnusable.
     """
     with _copy_of_index(settings.root) as index:
-        run = Run(settings, names, index, emit, now, patience)
+        run = Run(settings, names, index, emit, now, patience, retry=retry)
         report, began = run.report, now()
         async with run.sessions():
             planned = await run.list_and_plan()
         if planned:
             parked = 0
             for upstream, wanted, action in run.actions(keeps=keeps):
-                parked += isinstance(action, Park)
+                parked += isinstance(action, Park | Hold)
                 sub, file = wanted.unit.sub, action.file
                 visit(PlannedAction(verb(action), action.reason, upstream, sub.resource, sub.id, file.name, file.size))
             counts = report.planned

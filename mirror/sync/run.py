@@ -19,7 +19,7 @@ from pathlib import Path
 from mirror.amounts import size_text
 from mirror.errors import GuardRefused, UpstreamUnavailable
 from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Withdrawn, fan_out
-from mirror.planning.plan import Action, Adopt, Keep, Park, Replace
+from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Upstream
 from mirror.store.catalogue import Catalogue
@@ -68,8 +68,11 @@ class Run:
         now: Clock,
         patience: Patience | None = None,
         only: Collection[tuple[str, str, str]] | None = None,
+        *,
+        retry: bool = False,
     ) -> None:
         self._only = only
+        self._retry = retry
         self.settings = settings
         self.wishes = wishes_of(settings, names)
         self.report = Report()
@@ -110,7 +113,7 @@ class Run:
                 gate = gates[upstream.host]
                 session = open_session(name, upstream, self.settings.contact, self.emit, self._patience, gate)
                 await stack.enter_async_context(session)
-                planner = Planner(name, self.tree, self.catalogue, self.holdings)
+                planner = Planner(name, self.tree, self.catalogue, self.holdings, self.now(), retry=self._retry)
                 self.upstreams.append(_Upstream(name, upstream, wishes, session, planner))
             yield
 
@@ -125,6 +128,7 @@ class Run:
                 self.now,
                 workers=upstream.settings.downloads,
                 full_every=upstream.settings.full_listing_every,
+                suspects=self._suspects(upstream.name),
             )
             try:
                 upstream.refreshed = await refresh.run(upstream.wishes)
@@ -142,6 +146,11 @@ class Run:
             self.emit(Note(str(excuse), "warning"))
         await self._plan()
         return True
+
+    def _suspects(self, upstream: str) -> set[tuple[str, str]]:
+        """The sub-resources of which wrong files are about to be tried again: their listings are read again first."""
+        found = self.holdings.parked.suspects(upstream, at=self.now(), retry=self._retry)
+        return found if self._only is None else {unit for unit in found if (upstream, *unit) in self._only}
 
     @property
     def excuse(self) -> str:
@@ -173,7 +182,7 @@ class Run:
                 for action in plan.actions:
                     if isinstance(action, Keep):
                         keep += 1
-                    elif not isinstance(action, Park):
+                    elif not isinstance(action, Park | Hold):
                         replace += isinstance(action, Replace)
                         add += not isinstance(action, Replace)
                         size += 0 if isinstance(action, Adopt) else action.file.size or 0
@@ -255,8 +264,7 @@ class Run:
             todo = {planner.folder(wanted): wanted for wanted in upstream.unsettled}
             for folder in self.tree.staged_folders(upstream.name):
                 wanted_unit = todo.get(folder)
-                names = {action.file.name for action in planner.plan(wanted_unit).transfers} if wanted_unit else set()
-                self.tree.sweep(folder, names)
+                self.tree.sweep(folder, planner.plan(wanted_unit).staging if wanted_unit else ())
 
     def _knows_all(self, upstream: _Upstream) -> bool:
         """Whether this run covers every subscription to an upstream, and every listing that they need was had."""
@@ -276,7 +284,9 @@ class Run:
                 self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, "unavailable", at=self.now())
                 continue
             if self._knows_all(upstream):
-                self.holdings.unpark_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
+                self.holdings.parked.forget_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
+                for wanted in upstream.unsettled:
+                    upstream.planner.forget_parked(wanted)
             accounts = self._accounts(upstream)
             for wish in upstream.wishes:
                 self._stand(upstream, wish, accounts)
@@ -299,7 +309,7 @@ class Run:
         units = [wanted for wanted in upstream.refreshed.units if wish.name in wanted.wanted.wishes]
         self.holdings.save_wanted(wish.name, [wanted.unit.id for wanted in units])
         account = sum((accounts[wanted.unit.id][0] for wanted in units), Account())
-        parked = self.holdings.parked_in([wanted.unit.id for wanted in units])
+        parked = self.holdings.parked.count([wanted.unit.id for wanted in units])
         complete = upstream.refreshed.complete and account.agrees
         standing = Standing(
             wish.name,

@@ -148,7 +148,10 @@ class Transfers:
     def _jobs(self, works: Iterable[UnitWork]) -> Iterator[_Job]:
         for work in works:
             for parked in work.plan.parked:
-                self._park(_Job(work, parked), parked.reason, 1)
+                if parked.waiting:
+                    self._leave(_Job(work, parked), parked.reason)
+                else:
+                    self._park(_Job(work, parked), parked.reason, 1)
             if not work.waiting:
                 # Nothing to fetch: all is here, only the index did not say so.
                 self._publishing.put_nowait(_Group(work, ()))
@@ -187,6 +190,9 @@ class Transfers:
                 work.adopted.add(file.name)
                 await self._staged(work, file, hashes)
                 return
+            if job.action.parked is not None:
+                self._leave(job, job.action.parked)
+                return
         part, ready = self._tree.part(work.folder, file.name), self._tree.staged(work.folder, file.name)
         try:
             staged = await fetcher.fetch(file, job.work.key(job.action.file.name), part, ready)
@@ -194,9 +200,9 @@ class Transfers:
             if error.retry and job.round + 1 < _MOST_ROUNDS:
                 later.append(job)
             else:
-                self._park(job, str(error), error.attempts)
-                if not error.retry:
-                    # What is served is not what was listed: perhaps the listing is no longer true.
+                self._park(job, str(error), error.attempts, wrong=error.wrong)
+                if not error.retry and not error.wrong:
+                    # Perhaps the listing is no longer true. Where the bytes are wrong, it is read again before the next try.
                     self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
             return
         await self._staged(work, file, staged.hashes)
@@ -209,10 +215,16 @@ class Transfers:
             return None
         return hashes if hashes.md5 == file.md5 else None
 
-    def _park(self, job: _Job, reason: str, attempts: int) -> None:
+    def _leave(self, job: _Job, reason: str) -> None:
+        """A parked file whose time has not come: it is missing, but nothing new is known of it."""
+        job.work.failed = True
+        self._emit(Failed(job.work.key(job.action.file.name), job.action.file.url, reason, 0))
+
+    def _park(self, job: _Job, reason: str, attempts: int, *, wrong: bool = False) -> None:
         work, file = job.work, job.action.file
         work.failed = True
-        self._holdings.park(work.unit.id, file, reason, attempts, at=self._now())
+        updated = work.plan.wanted.sub.updated
+        self._holdings.parked.park(work.unit.id, file, reason, attempts, at=self._now(), updated=updated, wrong=wrong)
         self._journal.event("parked", at=self._now(), about=work.key(file.name), message=reason)
         self._emit(Failed(job.work.key(job.action.file.name), file.url, reason, attempts))
 
@@ -225,13 +237,11 @@ class Transfers:
         wanted = [action.file for action in work.plan.actions]
         broken = await self._archiving.broken(wanted, names, lambda name: self._place_of(work, name))
         for name, reason in broken.items():
-            self._park(_Job(work, work.actions[name]), reason, 1)
+            self._park(_Job(work, work.actions[name]), reason, 1, wrong=True)
             if work.actions[name].file.md5 is None:
                 # Nothing but the test vouches for it: the next run fetches it anew.
                 self._tree.staged(work.folder, name).unlink(missing_ok=True)
-        if broken:
-            self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
-        else:
+        if not broken:
             self._publishing.put_nowait(_Group(work, names))
 
     def _place_of(self, work: UnitWork, name: str) -> Path:

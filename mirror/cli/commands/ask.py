@@ -147,9 +147,7 @@ def status(invocation: Invocation, as_json: bool) -> None:
     if rows:
         table(columns, rows, right=["files", "size", "missing", "parked"])
     for parked in document["parked"]:
-        where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
-        attempts = f" ({count_text(parked['attempts'], 'attempt')})" if parked["attempts"] else ""
-        click.echo(clean(f"parked since {time_text(parked['since'])}: {where}: {parked['reason']}{attempts}"))
+        click.echo(clean(_parked_line(parked)))
     for failed in document["not_unpacked"]:
         click.echo(clean(f"not unpacked: {failed['resource']}/{failed['sub_resource']}: {failed['reason']}"))
     for unlisted in document["unlisted"]:
@@ -158,6 +156,15 @@ def status(invocation: Invocation, as_json: bool) -> None:
     if (run := document["last_run"]) is not None:
         ended = f"{run['outcome']} at {time_text(run['finished_at'])}" if run["finished_at"] else run["outcome"]
         click.echo(f"last run: {run['command']}, started {time_text(run['started_at'])}, {ended}")
+
+
+def _parked_line(parked: dict[str, Any]) -> str:
+    where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
+    line = f"parked since {time_text(parked['since'])}: {where}: {parked['reason']}"
+    if not parked["last_try"]:
+        return line  # found wrong here: nothing was tried yet
+    next_try = time_text(parked["next_try"]) if parked["next_try"] else "with the next sync"
+    return f"{line} ({count_text(parked['attempts'], 'attempt')}, the last {time_text(parked['last_try'])}; next try: {next_try})"
 
 
 def _standings(settings: Settings) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirror.steps import step
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _SYNC_EACH = 4  # up to so many files are flushed one by one, more by one flush of the file system
@@ -147,16 +149,23 @@ class Tree:
             if not names:
                 return
             if sorted(os.listdir(source)) == sorted(names):
+                step("new folder: about to appear")
                 os.rename(source, target)
+                step("new folder: there")
             else:
                 fresh = self._fresh(folder)
                 fresh.mkdir()
+                step("part of a folder: begun beside it")
                 for name in names:
                     os.rename(source / name, fresh / name)
+                    step("part of a folder: file moved in")
                 os.rename(fresh, target)
+                step("part of a folder: there")
             _sync_folder(target)
         elif len(names) == 1 and not leaving:
+            step("one file: about to appear")
             os.rename(source / names[0], target / names[0])
+            step("one file: there")
             _sync_folder(target)
             return
         else:
@@ -166,6 +175,7 @@ class Tree:
     def _exchange(self, folder: Folder, target: Path, source: Path, names: list[str], leaving: set[str]) -> None:
         fresh = self._fresh(folder)
         fresh.mkdir()
+        step("exchange: folder made")
         moving = set(names)
         with os.scandir(target) as entries:
             for entry in entries:
@@ -179,20 +189,29 @@ class Tree:
                     if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
                         raise
                     shutil.copy2(entry.path, fresh / entry.name)
+                step("exchange: file kept")
         for name in names:
             os.rename(source / name, fresh / name)
+            step("exchange: file moved in")
         _sync_folder(fresh)
+        step("exchange: about to happen")
         if _rename_exchange(fresh, target):
             retired = fresh
+            step("exchange: done")
         else:
             retired = self._retired(folder)
             os.rename(target, retired)
+            step("two renames: old folder out")
             os.rename(fresh, target)
+            step("two renames: new folder in")
         for name in leaving:
             if os.path.lexists(retired / name):
                 _set_aside(retired / name, self.quarantined / folder.relative)
+                step("exchange: leaving file set aside")
         _give_back(retired, target)
+        step("exchange: foreign files given back")
         shutil.rmtree(retired)
+        step("exchange: old folder gone")
 
     def _fresh(self, folder: Folder) -> Path:
         path = self.swap / "new" / folder.relative
@@ -218,9 +237,11 @@ class Tree:
             target = self.data / path.relative_to(old)
             if target.exists():
                 _give_back(path, target)
+                step("recovery: foreign files given back")
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(path, target)
+                step("recovery: old folder put back")
         new = self.swap / "new"
         for path in sorted(new.glob("*/*/*/*")):
             base = self.ready if _is_regular(path) else self.data
@@ -228,6 +249,7 @@ class Tree:
             if (base == self.data or path.lstat().st_nlink == 1) and not os.path.lexists(place):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(path, place)
+                step("recovery: file put back into staging")
         if self.swap.exists():
             shutil.rmtree(self.swap)
 
@@ -273,7 +295,9 @@ class Tree:
         fresh = self.staging / f"alias-{upstream}"  # upstreams publish side by side
         fresh.unlink(missing_ok=True)
         os.symlink(target, fresh)
+        step("alias: made")
         os.rename(fresh, link)
+        step("alias: pointed")
         return True
 
     def quarantine(self, folder: Folder, name: str) -> Path | None:
@@ -320,6 +344,7 @@ def _sweep_folder(folder: Path, names: Collection[str], *, parts: bool) -> int:
                 shutil.rmtree(entry.path)
             else:
                 os.unlink(entry.path)
+            step("sweep: file removed")
     for path in (folder, folder.parent):
         try:
             path.rmdir()

@@ -14,6 +14,7 @@ from mirror.errors import GuardRefused, Locked
 from mirror.events import Emit
 from mirror.planning.plan import Park
 from mirror.settings import Settings
+from mirror.steps import step
 from mirror.store.index import FILE, Index, connect_reader
 from mirror.store.lock import root_lock
 from mirror.sync.planner import verb
@@ -54,10 +55,13 @@ async def sync(
     except asyncio.CancelledError:
         _take_back_cancel()
         return Report(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")
+    step("run: lock taken")
     with lock, Index(settings.root) as index:
+        step("run: index open")
         run = Run(settings, names, index, emit, now, patience, only)
         report, began = run.report, now()
         run.journal.start("sync", [wish.name for wish in run.wishes], at=began)
+        step("run: begun")
         try:
             await _sync(run)
         except GuardRefused as error:
@@ -77,6 +81,7 @@ async def sync(
             if report.outcome in ("refused", "unavailable", "interrupted"):
                 run.journal.attempted({wish.name: wish.upstream for wish in run.wishes}, report.outcome, at=now())
             run.journal.finish(report.outcome, report.exit_code, report.requests, report.as_json(), at=now())
+            step("run: finished")
         except sqlite3.Error as error:
             report.outcome = "incomplete" if report.outcome == "complete" else report.outcome
             report.reason = report.reason or _broken_off(error)
@@ -112,18 +117,24 @@ def _take_back_cancel() -> None:
 async def _sync(run: Run) -> None:
     report = run.report
     await asyncio.to_thread(run.tree.recover)
+    step("run: recovered")
     await reconcile(run.tree, run.holdings, at=run.now())
+    step("run: reconciled")
     async with run.sessions():
         if not await run.list_and_plan():
             return
+        step("run: planned")
         run.sweep()
+        step("run: swept")
         run.guard_space()
         try:
             await run.transfer()
         except BaseException:
             run.refresh_states()
             raise
+        step("run: transferred")
         run.close_account()
+        step("run: account closed")
     listed = not run.excuses and all(upstream.refreshed.complete for upstream in run.upstreams)
     if not (listed and report.account.agrees and not report.failed):
         report.outcome = "incomplete"

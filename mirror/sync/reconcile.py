@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
+from mirror.steps import step
 from mirror.store.holdings import Announced, Holdings
 from mirror.store.tree import Folder, Tree
 from mirror.transfer.receive import Hashes, hash_file
@@ -22,8 +23,10 @@ async def reconcile(tree: Tree, holdings: Holdings, *, at: datetime) -> int:
         hashes = await asyncio.to_thread(_hashes, tree, one)
         if hashes is not None and hashes.sha256 == one.file.sha256:
             holdings.record(one.unit_id, one.updated, [one.file], at=at)
+            step("announcement: came true")
         else:
             holdings.disown(one, None if hashes is None else hashes.sha256, at=at)
+            step("announcement: taken back")
     return len(announced)
 
 

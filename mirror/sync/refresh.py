@@ -16,6 +16,7 @@ from mirror.model import Resource
 from mirror.names import check_name
 from mirror.planning.changes import Scope, fingerprint, next_high_water, scopes_for, unsettled
 from mirror.planning.selection import Selection, Wanted, Wish, resources_wanted, select, wants_fields, wants_resource
+from mirror.steps import step
 from mirror.store.catalogue import Catalogue, ListingFacts, Unit, UpstreamFacts
 from mirror.upstream.crawl import Crawler, in_parallel
 from mirror.upstream.geoplateforme import Geoplateforme
@@ -113,8 +114,10 @@ class Refresh:
                 f"upstream {self._upstream} lists no resource at all, where it listed {known}: not believed, nothing was changed"
             )
         self._catalogue.save_resources(self._upstream, resources, complete=since is None)
+        step("listing: resources saved")
         high_water = next_high_water(resources, facts.high_water, began)
         self._catalogue.save_upstream(self._upstream, UpstreamFacts(high_water, facts.full_listed_at if since else began))
+        step("listing: capabilities saved")
 
     # -- sub-resources
 
@@ -160,6 +163,7 @@ class Refresh:
                 elif any(wants_resource(wish, resource.id) and wants_fields(wish, sub) for wish in wishes):
                     unsafe.append((sub, problem))
             gone = self._catalogue.save_listing(self._upstream, resource, listed, list(subs.values()), at=at)
+            step("listing: sub-resources saved")
             for sub, problem in unsafe:
                 self._give_up(sub.id, sub.url, problem, attempts=1)
             if unsafe:
@@ -216,6 +220,7 @@ class Refresh:
             listing = await self._crawler.sub_resource(unit.sub.resource, unit.sub.id)
             self._tell_rejected(f"{unit.sub.resource}/{unit.sub.id}", listing.rejected)
             self._catalogue.save_files(unit, listing.entries, at=at)
+            step("listing: files saved")
             if listing.rejected:
                 # Files without a usable name are missing from what is wanted: every run has to say so.
                 self._catalogue.doubt(self._upstream, unit.sub.resource, unit.id)

@@ -22,6 +22,7 @@ from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Wi
 from mirror.planning.plan import Action, Adopt, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Upstream
+from mirror.steps import step
 from mirror.store.catalogue import Catalogue
 from mirror.store.holdings import Holdings
 from mirror.store.index import Index
@@ -254,7 +255,9 @@ class Run:
     def refresh_states(self) -> None:
         """States and aliases, from what is now in the index."""
         for upstream in self.upstreams:
-            for series, (resource, sub_resource) in self.holdings.refresh_states(upstream.name).items():
+            newest = self.holdings.refresh_states(upstream.name)
+            step("close: states refreshed")
+            for series, (resource, sub_resource) in newest.items():
                 self.tree.point(upstream.name, series, resource, sub_resource)
 
     def close_account(self) -> None:
@@ -286,6 +289,7 @@ class Run:
     def _stand(self, upstream: _Upstream, wish: Wish, accounts: Mapping[int, tuple[Account, int]]) -> None:
         units = [wanted for wanted in upstream.refreshed.units if wish.name in wanted.wanted.wishes]
         self.holdings.save_wanted(wish.name, [wanted.unit.id for wanted in units])
+        step("close: wanted saved")
         account = sum((accounts[wanted.unit.id][0] for wanted in units), Account())
         parked = self.holdings.parked_in([wanted.unit.id for wanted in units])
         complete = upstream.refreshed.complete and account.agrees
@@ -301,6 +305,7 @@ class Run:
             max((wanted.unit.sub.updated or "" for wanted in units), default="")[:10] or None,
         )
         self.journal.standing(standing, at=self.now())
+        step("close: subscription counted")
 
 
 def free_space(root: Path) -> int:

@@ -21,6 +21,7 @@ from mirror.errors import TransferError
 from mirror.events import Emit, Failed, FileKey, Published
 from mirror.model import RemoteFile
 from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, publishing_groups, settled_key
+from mirror.steps import step
 from mirror.store.catalogue import Catalogue, Unit
 from mirror.store.holdings import Holdings, StoredFile
 from mirror.store.journal import Journal
@@ -233,6 +234,7 @@ class Transfers:
         with self._holdings.transaction():
             for group in groups:
                 self._holdings.announce(group.work.unit.id, group.work.plan.wanted.sub.updated, group.moved)
+        step("publication: announced")
         stamps = await asyncio.to_thread(self._place, groups)
         now = self._now()
         placed = [group for group in groups if group.obstacle is None]
@@ -243,6 +245,7 @@ class Transfers:
                 else:
                     for name in group.names:
                         self._park(_Job(group.work, group.work.actions[name]), group.obstacle, 1)
+        step("publication: entered")
         groups = placed
         for series in {group.work.unit.series for group in groups if not group.work.unpublished}:
             if newest := self._holdings.newest_of(self._session.upstream, series):
@@ -261,6 +264,7 @@ class Transfers:
             for name in names
             if group.work.staged[name].size <= BATCH
         )
+        step("publication: flushed")
         for group, names in moves:
             leaving = group.work.plan.leftovers(group.names)
             if names or leaving:

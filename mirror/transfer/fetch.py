@@ -16,6 +16,7 @@ import aiohttp
 from mirror.errors import RequestFailed, TransferError
 from mirror.events import Chunk, Emit, FileKey, Restarted, Retrying, TransferStarted, Verified
 from mirror.model import RemoteFile
+from mirror.steps import step
 from mirror.transfer.judge import Again, judge, judge_hashes, judge_head, judge_length
 from mirror.transfer.receive import BATCH, Hashes, Lane, Receiver, hash_bytes, hash_file, write_small
 from mirror.transfer.sidecar import Sidecar, drop_sidecar, load_sidecar, save_sidecar
@@ -83,6 +84,7 @@ class Fetcher:
         try:
             await self._begin(file, part, receiver, progress)
             self._emit(TransferStarted(key, file.size, receiver.size))
+            step("transfer: begun")
             while True:
                 progress.attempts += 1
                 try:
@@ -249,8 +251,11 @@ def _size(path: Path) -> int | None:
 
 def _place(part: Path, ready: Path) -> None:
     ready.parent.mkdir(parents=True, exist_ok=True)
+    step("part: complete")
     os.rename(part, ready)
+    step("part: ready")
     drop_sidecar(part)
+    step("part: sidecar dropped")
 
 
 def _place_small(file: RemoteFile, part: Path | None, ready: Path, data: bytes) -> Hashes:
@@ -262,6 +267,7 @@ def _place_small(file: RemoteFile, part: Path | None, ready: Path, data: bytes) 
     except FileNotFoundError:
         ready.parent.mkdir(parents=True, exist_ok=True)
         write_small(ready, data)
+    step("small file: written")
     if part is not None:
         _drop_part(part)
     return hashes

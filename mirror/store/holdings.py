@@ -28,7 +28,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A file that a run was about to publish; `updated` is of its sub-resource."""
+    """A file that a run was about to publish or, if `leaving`, to set aside; `updated` is of its sub-resource."""
 
     unit_id: int
     upstream: str
@@ -36,6 +36,11 @@ class Announced:
     sub_resource: str
     updated: str | None
     file: StoredFile
+
+    @property
+    def leaving(self) -> bool:
+        """Such a file is announced without an address: it is not to be had there any longer."""
+        return not self.file.remote.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +75,22 @@ class Holdings:
         )
         return {row["file"]: Kept(row["size"], row["md5"], row["updated"], row["verified_at"] is not None) for row in rows}
 
-    def announce(self, unit_id: int, updated: str | None, files: Iterable[StoredFile]) -> None:
-        """Files are about to be published: until `record`, nobody is told that the ones they replace are here."""
+    def announce(self, unit_id: int, updated: str | None, files: Iterable[StoredFile], leaving: Iterable[str] = ()) -> None:
+        """Files are about to be published, others to be set aside: until `record` and `forget` nobody is told that what they
+        replace, or what leaves, is here.
+        """
         rows = [(unit_id, f.remote.name, f.remote.url, f.size, f.md5, f.sha256, updated) for f in files]
+        going = [(unit_id, name) for name in leaving]
         with self._index.transaction() as sql:
             sql.executemany("INSERT OR REPLACE INTO announced_files VALUES (?,?,?,?,?,?,?)", rows)
             sql.executemany(
-                "UPDATE stored_files SET verified_at = NULL WHERE sub_resource_id = ? AND file = ?", [row[:2] for row in rows]
+                "INSERT OR REPLACE INTO announced_files SELECT sub_resource_id, file, '', size, md5, sha256, updated "
+                "FROM stored_files WHERE sub_resource_id = ? AND file = ?",
+                going,
+            )
+            sql.executemany(
+                "UPDATE stored_files SET verified_at = NULL WHERE sub_resource_id = ? AND file = ?",
+                [*(row[:2] for row in rows), *going],
             )
             sql.execute("UPDATE sub_resources SET settled = NULL WHERE id = ?", (unit_id,))
 
@@ -99,7 +113,9 @@ class Holdings:
         ]
 
     def disown(self, announced: Announced, sha256: str | None, *, at: datetime) -> None:
-        """An announced file was not published; `sha256` is of what is in its place: the file from before is sound again."""
+        """What was announced of a file has not happened; `sha256` is of what is in its place: if that is the file from before, it
+        is sound again.
+        """
         key = announced.unit_id, announced.file.remote.name
         with self._index.transaction() as sql:
             sql.execute("DELETE FROM announced_files WHERE sub_resource_id = ? AND file = ?", key)
@@ -115,6 +131,7 @@ class Holdings:
                 row = sql.execute(
                     "DELETE FROM stored_files WHERE sub_resource_id = ? AND file = ? RETURNING size", (unit_id, file)
                 ).fetchone()
+                sql.execute("DELETE FROM announced_files WHERE sub_resource_id = ? AND file = ?", (unit_id, file))
                 if row is not None:
                     sql.execute(
                         "UPDATE sub_resources SET stored_files = stored_files - 1, stored_bytes = stored_bytes - ? WHERE id = ?",

@@ -118,7 +118,7 @@ async def _sync(run: Run) -> None:
     report = run.report
     await asyncio.to_thread(run.tree.recover)
     step("run: recovered")
-    await reconcile(run.tree, run.holdings, at=run.now())
+    await reconcile(run.tree, run.holdings, run.journal, at=run.now())
     step("run: reconciled")
     async with run.sessions():
         if not await run.list_and_plan():

@@ -26,6 +26,7 @@ from mirror.store.catalogue import Catalogue, Unit
 from mirror.store.holdings import Holdings, StoredFile
 from mirror.store.journal import Journal
 from mirror.store.tree import Folder, Tree
+from mirror.sync.reconcile import SPLIT_ANEW
 from mirror.transfer.fetch import Fetcher
 from mirror.transfer.receive import BATCH, Hashes, Lane, hash_file
 from mirror.upstream.crawl import in_parallel
@@ -233,7 +234,8 @@ class Transfers:
             return
         with self._holdings.transaction():
             for group in groups:
-                self._holdings.announce(group.work.unit.id, group.work.plan.wanted.sub.updated, group.moved)
+                work = group.work
+                self._holdings.announce(work.unit.id, work.plan.wanted.sub.updated, group.moved, work.plan.leftovers(group.names))
         step("publication: announced")
         stamps = await asyncio.to_thread(self._place, groups)
         now = self._now()
@@ -292,8 +294,7 @@ class Transfers:
         if leaving := work.plan.leftovers(group.names):
             self._holdings.forget(work.unit.id, leaving)
             for name in leaving:
-                message = "upstream has split the archive anew, without this volume; set aside in .staging/quarantine"
-                self._journal.event("set-aside", at=now, about=work.key(name), message=message)
+                self._journal.event("set-aside", at=now, about=work.key(name), message=SPLIT_ANEW)
         if files:
             self._holdings.record(work.unit.id, work.plan.wanted.sub.updated, files, at=now)
             message = f"{count_text(len(files), 'file')}, {sum(file.size for file in files)} bytes"

@@ -62,7 +62,7 @@ AFTER_A_KILL = {
     "recovery: foreign files given back": ("two renames: new folder in", {"exchange": False}),
     "recovery: file put back into staging": ("exchange: file moved in", {}),
     "announcement: came true": ("exchange: done", {}),
-    "announcement: has left": ("exchange: leaving file set aside", {}),
+    "announcement: has left": ("exchange: leaving file is out", {}),
     "announcement: taken back": ("exchange: about to happen", {}),
 }
 """Steps that only the run after a kill passes: with the step at which that kill came, and what more of the order it takes."""

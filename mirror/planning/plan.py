@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 from unicodedata import normalize
 
 from mirror.errors import UnsafeName
@@ -160,6 +161,16 @@ def _decide(file: RemoteFile, kept: Kept | None, size_here: int | None, updated:
     if file.md5 is None and kept.updated != updated:
         return Replace(file, "upstream gives no MD5 and has published since this was fetched")
     return Keep(file, "verified, and as upstream lists it")
+
+
+def known_by(file: RemoteFile, size: int, md5: str) -> Literal["MD5", "size"] | None:
+    """By what bytes found in a folder, of which the index knows nothing, show as the file that upstream lists; None if not at all.
+
+    An MD5 proves it. A size alone does not: such a file may be kept, but what is wanted is fetched again.
+    """
+    if file.md5 is not None:
+        return "MD5" if file.md5 == md5 and file.size in (None, size) else None
+    return "size" if file.size == size else None
 
 
 def settled_key(digest: str, globs: Sequence[str]) -> str:

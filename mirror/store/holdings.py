@@ -13,7 +13,8 @@ from mirror.model import RemoteFile, SubResource
 from mirror.planning.plan import Kept
 from mirror.planning.series import edition_order
 from mirror.store.catalogue import to_text
-from mirror.store.index import Index
+from mirror.store.index import Index, reading_rows
+from mirror.store.tree import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,15 @@ class Holdings:
 
     # -- series
 
+    def knows(self, folder: Folder) -> bool:
+        """Whether the index says that anything of this sub-resource is published."""
+        row = self._index.connection.execute(
+            "SELECT stored_files FROM sub_resources WHERE upstream = ? AND resource = ? AND sub_resource = ?",
+            (folder.upstream, folder.resource, folder.sub_resource),
+        ).fetchone()
+        return bool(row and row["stored_files"])
+
+    @reading_rows()
     def newest_of(self, upstream: str, series: str) -> tuple[str, str] | None:
         """The newest complete sub-resource of a series that is here, as (resource, sub-resource)."""
         rows = self._index.connection.execute(
@@ -230,6 +240,7 @@ class Holdings:
         best = max(rows, key=lambda row: edition_order(_bare(row)), default=None)
         return (best["resource"], best["sub_resource"]) if best is not None else None
 
+    @reading_rows()
     def refresh_states(self, upstream: str) -> dict[str, tuple[str, str]]:
         """Work out `latest` and `state` of every sub-resource; returns (resource, sub-resource) of the newest by series."""
         with self._index.transaction() as sql:

@@ -7,18 +7,21 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mirror.geometry import footprint_from_text, intersects
 from mirror.model import BBox
-from mirror.store.index import connect_reader
+from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
+
+T = TypeVar("T")
 
 STATES = ("current", "superseded", "withdrawn", "parked")
 
@@ -90,12 +93,32 @@ SELECT p.file, p.url, p.size, p.md5, NULL, NULL, NULL FROM parked_files p WHERE 
 """
 
 
+@contextmanager
+def _asking(reader: Reader) -> Iterator[None]:
+    """What SQLite refuses, and what rows hold that nobody has written there, comes out as what users can do about it."""
+    try:
+        with reading_rows():
+            yield
+    except sqlite3.Error as error:
+        raise why_unusable(reader.path, error) from error
+
+
+def _answer(question: Callable[[Reader], T]) -> Callable[[Reader], T]:
+    @wraps(question)
+    def asked(reader: Reader) -> T:
+        with _asking(reader):
+            return question(reader)
+
+    return asked
+
+
 class Reader:
     """Questions to the index of one root."""
 
     def __init__(self, root: Path) -> None:
         """Raises IndexUnusable."""
         self._data = root / "data"
+        self.path = root / FILE
         self.connection = connect_reader(root)
 
     def close(self) -> None:
@@ -103,12 +126,16 @@ class Reader:
         self.connection.close()
 
     def files(self, filters: Filters) -> Iterator[MirroredFile]:
-        """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile."""
-        self.connection.execute("BEGIN")
-        try:
-            yield from islice(self._files(filters), filters.limit)
-        finally:
-            self.connection.execute("ROLLBACK")
+        """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile.
+
+        Raises IndexDamaged where it turns out to be.
+        """
+        with _asking(self):
+            self.connection.execute("BEGIN")
+            try:
+                yield from islice(self._files(filters), filters.limit)
+            finally:
+                self.connection.execute("ROLLBACK")
 
     def _files(self, filters: Filters) -> Iterator[MirroredFile]:
         where, values = self._where(filters)
@@ -228,6 +255,7 @@ class Reader:
 
     # -- how things stand
 
+    @_answer
     def subscriptions(self) -> list[dict[str, Any]]:
         """How each subscription that was ever synced stands."""
         rows = self.connection.execute(
@@ -246,6 +274,7 @@ class Reader:
             standings.append(row)
         return standings
 
+    @_answer
     def parked(self) -> list[dict[str, Any]]:
         """The files that are wanted and not to be had, with the reasons."""
         rows = self.connection.execute(
@@ -258,6 +287,7 @@ class Reader:
         )
         return [dict(row) for row in rows]
 
+    @_answer
     def unlisted(self) -> list[dict[str, Any]]:
         """What the last run could not list, with the reasons: there may be files behind it that nobody knows of yet."""
         rows = self.connection.execute(
@@ -266,6 +296,7 @@ class Reader:
         )
         return [dict(row) for row in rows]
 
+    @_answer
     def last_run(self) -> dict[str, Any] | None:
         """The newest run, finished or not."""
         row = self.connection.execute(
@@ -273,6 +304,7 @@ class Reader:
         ).fetchone()
         return dict(row) if row else None
 
+    @_answer
     def totals(self) -> tuple[int, int]:
         """Files that are here, and their bytes."""
         row = self.connection.execute("SELECT coalesce(sum(stored_files), 0), coalesce(sum(stored_bytes), 0) FROM sub_resources")

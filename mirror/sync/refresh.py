@@ -6,7 +6,7 @@ capabilities (all, or since the last day seen) -> resources that are due -> sele
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from mirror.errors import FeedError, GuardRefused, ListingError, MirrorError, Re
 from mirror.events import Emit, Listed, ListingFailed, ListingStarted, Note, Withdrawn
 from mirror.model import Resource
 from mirror.names import check_name
-from mirror.planning.changes import Scope, fingerprint, next_high_water, scopes_for, unsettled
+from mirror.planning.changes import Scope, fingerprint, is_due, next_high_water, scopes_for, unsettled
 from mirror.planning.selection import Selection, Wanted, Wish, resources_wanted, select, wants_fields, wants_resource
 from mirror.steps import step
 from mirror.store.catalogue import Catalogue, ListingFacts, Unit, UpstreamFacts
@@ -87,11 +87,40 @@ class Refresh:
         wanted = await self._files(selection, units)
         return Refreshed(tuple(wanted), selection.remarks, self._complete)
 
+    async def look_up(self, found: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """List what tells of sub-resources, (resource, id), that are here and perhaps not wanted; call it after `run`.
+
+        Afterwards the catalogue has those that upstream lists, with their files; the rest is no longer listed. Returns those of
+        which neither can be said, as a listing failed.
+        """
+        listed = self._catalogue.resources(self._upstream)
+        known = {(unit.sub.resource, unit.sub.id) for unit in self._catalogue.units(self._upstream)}
+        doubtful: set[tuple[str, str]] = set()
+        jobs: dict[str, Callable[[], Awaitable[None]]] = {}
+        asked: dict[str, set[tuple[str, str]]] = {}
+        for name in sorted({resource for resource, _ in set(found) - known} & listed.keys()):
+            url = self._dialect.resource(name, Scope()).url
+            jobs[url] = self._resource_job((), listed[name], [Scope()])
+            asked[url] = {key for key in found if key[0] == name and key not in known}
+        for url, error in (await self._all(jobs)).items():
+            doubtful |= asked[url]
+            self._give_up(url, url, error)
+        jobs, of = {}, {}
+        for unit in self._catalogue.units(self._upstream):
+            key = unit.sub.resource, unit.sub.id
+            if key in found and self._files_due(unit):
+                url = self._dialect.sub_resource(*key).url
+                jobs[url], of[url] = self._files_job(unit), key
+        for url, error in (await self._all(jobs)).items():
+            doubtful.add(of[url])
+            self._give_up(of[url][1], url, error)
+        return frozenset(doubtful)
+
     # -- capabilities
 
     async def _capabilities(self, wishes: Sequence[Wish], began: datetime) -> None:
         facts = self._catalogue.upstream(self._upstream)
-        full = facts.full_listed_at is None or began - facts.full_listed_at >= self._full_every
+        full = facts.full_listed_at is None or is_due(facts.full_listed_at, self._full_every, began)
         since = None if full else facts.high_water
         self._emit(ListingStarted(self._upstream, "changes" if since else "first" if facts.full_listed_at is None else "full"))
         request = self._dialect.capabilities(since)
@@ -143,7 +172,7 @@ class Refresh:
                 listing is not None
                 and listing.fingerprint == print_
                 and not unsettled(resource.updated, listing.listed_at, now)
-                and now - listing.listed_at < self._full_every
+                and not is_due(listing.listed_at, self._full_every, now)
             )
 
         if valid(known.get("")):
@@ -211,7 +240,7 @@ class Refresh:
             unit.files_listed_at is None
             or unit.files_fingerprint != unit.fingerprint
             or unsettled(unit.sub.updated, unit.files_listed_at, self._now())
-            or self._now() - unit.files_listed_at >= self._full_every
+            or is_due(unit.files_listed_at, self._full_every, self._now())
         )
 
     def _files_job(self, unit: Unit) -> Callable[[], Awaitable[None]]:

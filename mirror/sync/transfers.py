@@ -29,6 +29,7 @@ from mirror.store.tree import Folder, Tree
 from mirror.sync.reconcile import SPLIT_ANEW
 from mirror.transfer.fetch import Fetcher
 from mirror.transfer.receive import BATCH, Hashes, Lane, hash_file
+from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.session import Session
 
@@ -113,7 +114,10 @@ class Transfers:
         now: Callable[[], datetime],
         *,
         workers: int,
+        room: Room | None = None,
+        keeps_alias: Callable[[str], bool] = lambda series: False,
     ) -> None:
+        """`keeps_alias` says of a series that its alias has to stay as it is for now."""
         self._session = session
         self._tree = tree
         self._catalogue = catalogue
@@ -122,6 +126,8 @@ class Transfers:
         self._emit = emit
         self._now = now
         self._workers = workers
+        self._room = room
+        self._keeps_alias = keeps_alias
         self._publishing: asyncio.Queue[_Group | None] = asyncio.Queue()
 
     async def run(self, works: Iterable[UnitWork]) -> None:
@@ -158,7 +164,7 @@ class Transfers:
         iterator = iter(jobs)
 
         async def worker(number: int) -> None:
-            lane = Lane(f"{self._session.upstream}-{number}", small)
+            lane = Lane(f"{self._session.upstream}-{number}", small, self._room)
             lanes.append(lane)
             fetcher = Fetcher(self._session, lane, self._emit)
             for job in iterator:
@@ -250,7 +256,8 @@ class Transfers:
         step("publication: entered")
         groups = placed
         for series in {group.work.unit.series for group in groups if not group.work.unpublished}:
-            if newest := self._holdings.newest_of(self._session.upstream, series):
+            newest = self._holdings.newest_of(self._session.upstream, series)
+            if newest and not self._keeps_alias(series):
                 await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
         for group in groups:
             work = group.work
@@ -298,7 +305,8 @@ class Transfers:
         if files:
             self._holdings.record(work.unit.id, work.plan.wanted.sub.updated, files, at=now)
             message = f"{count_text(len(files), 'file')}, {sum(file.size for file in files)} bytes"
-            self._journal.event("published", at=now, about=work.key(files[0].remote.name), message=message)
+            kind = "adopted" if work.adopted.issuperset(group.names) else "published"
+            self._journal.event(kind, at=now, about=work.key(files[0].remote.name), message=message)
         work.unpublished.difference_update(group.names)
         if not work.unpublished and not work.failed:
             kept = [action.file.size or 0 for action in work.plan.actions if action.file.name not in work.staged]

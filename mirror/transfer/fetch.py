@@ -19,6 +19,7 @@ from mirror.model import RemoteFile
 from mirror.steps import step
 from mirror.transfer.judge import Again, judge, judge_hashes, judge_head, judge_length
 from mirror.transfer.receive import BATCH, Hashes, Lane, Receiver, hash_bytes, hash_file, write_small
+from mirror.transfer.room import Room
 from mirror.transfer.sidecar import Sidecar, drop_sidecar, load_sidecar, save_sidecar
 from mirror.upstream.answer import describe
 from mirror.upstream.session import Session, backoff
@@ -145,7 +146,9 @@ class Fetcher:
             raise Again(describe(error)) from error
         if whole is not None:
             place = part if receiver.begun else None
-            return await asyncio.get_running_loop().run_in_executor(self._lane.small, _place_small, file, place, ready, whole)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._lane.small, _place_small, self._lane.room, file, place, ready, whole
+            )
         if total is not None and receiver.size < total:
             raise Again("the connection was cut")
         judge_length(receiver.size, total)
@@ -258,10 +261,11 @@ def _place(part: Path, ready: Path) -> None:
     step("part: sidecar dropped")
 
 
-def _place_small(file: RemoteFile, part: Path | None, ready: Path, data: bytes) -> Hashes:
+def _place_small(room: Room, file: RemoteFile, part: Path | None, ready: Path, data: bytes) -> Hashes:
     """Verify and write a file in one go; `part` is where a beginning of it is, if there is one."""
     hashes = hash_bytes(data)
     judge_hashes(file, hashes)
+    room.take(len(data))
     try:
         write_small(ready, data)
     except FileNotFoundError:

@@ -24,6 +24,7 @@ import mirror
 import mirror.steps
 from mirror.settings import from_mapping
 from mirror.sync import sync
+from mirror.verifying import verify
 
 from .mirrored import HASTE, LONG_AFTER
 from .refusing import refuse_exchange
@@ -53,7 +54,7 @@ class Syncs:
         """One sync to its end; returns its exit code. `started` is handed what kills it; `more` are members of the order.
 
         `step` and `occurrence` name where it is to be killed, or sent `signal`; `passed` a file for the names of all steps that it
-        passes, one a line; with `exchange` false the kernel does not exchange two folders.
+        passes, one a line; with `exchange` false the kernel does not exchange two folders; with `verify` it repairs instead.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -103,6 +104,8 @@ def _sync(order: Mapping[str, Any]) -> int:
         refuse_exchange()
     arrange(order.get("step"), order.get("occurrence", 1), order.get("signal", signal.SIGKILL), order.get("passed"))
     settings = from_mapping(order["settings"], Path(order["folder"]), {})
+    if order.get("verify"):
+        return asyncio.run(verify(settings, full=True, repair=True, now=lambda: LONG_AFTER)).exit_code
     return asyncio.run(sync(settings, now=lambda: LONG_AFTER, patience=HASTE)).exit_code
 
 

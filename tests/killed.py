@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -66,6 +66,8 @@ class Root:
     upstream: FakeUpstream
     syncs: Syncs
     generations: Sequence[Catalogue] = field(default_factory=lambda: GENERATIONS)
+    unwanted: Collection[str] = ()
+    """Resources that no subscription names."""
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -73,7 +75,7 @@ class Root:
             "limits": {"min_free": 0},
             "upstream": {"gpf": {"url": self.upstream.url, "requests_per_second": 100_000}},
             "subscription": {
-                "whole": {"resources": ["BDORTHO", "SCAN"], "edition": "all"},
+                "whole": {"resources": [name for name in ("BDORTHO", "SCAN") if name not in self.unwanted], "edition": "all"},
                 "each": {"resources": ["LIDAR"], "publish": "each"},
             },
         }
@@ -113,6 +115,10 @@ class Root:
             found = {path: md5 for path, md5 in here.items() if path.startswith(generation_of)}
             states = [{p: md5 for p, md5 in generation.items() if p.startswith(generation_of)} for generation in known]
             assert not found or found in states, found
+        self.check_rows(here)
+
+    def check_rows(self, here: Mapping[str, str]) -> None:
+        """No row hands out a file that is not there, or is another."""
         if (self.path / FILE).exists():
             with closing(sqlite3.connect(self.path / FILE)) as sql:
                 if sql.execute("SELECT count(*) FROM sqlite_master WHERE name = 'files'").fetchone()[0]:

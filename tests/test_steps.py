@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 import mirror
 from mirror.demo.body import Pattern
 from mirror.demo.catalogue import Catalogue, SampleFile
+from mirror.store.index import FILE
 
 from .forked import Syncs
 from .killed import ARCHIVES, FIRST, GENERATIONS, Root, Undisturbed
@@ -32,6 +33,11 @@ class Stage:
     catalogue: Catalogue
     missing: tuple[str, ...] = ()
     code: int = 0
+    before: Callable[[Path], None] = lambda root: None
+    """What happens to the root before it."""
+    unwanted: tuple[str, ...] = ()
+    verify: bool = False
+    """Whether it is a `verify --full --repair`."""
 
 
 _INDEX = volumes("INDEX", 4, zone_files=(SampleFile("INDEX.md5", b"md5"), SampleFile("notice.pdf", Pattern(300, "notice"))))
@@ -46,6 +52,21 @@ def _last() -> Catalogue:
     return publish(GENERATIONS[1], "LIDAR", _RESPLIT)
 
 
+def _lose_index(root: Path) -> None:
+    (root / FILE).unlink()
+
+
+def _damage_index(root: Path) -> None:
+    (root / FILE).write_bytes(b"no database" * 1000)
+    (root / f"{FILE}-wal").write_bytes(b"no log")
+
+
+def _damage_files(root: Path) -> None:
+    first, second = sorted((root / "data" / "gpf" / "LIDAR" / "LHD_AB").iterdir())[:2]
+    first.write_bytes(first.read_bytes()[:-1] + b"~")
+    second.unlink()
+
+
 SEQUENCE = (
     # Volumes come and wait for one that does not; of a whole sub-resource one file does not come.
     Stage(_FIRST, ("INDEX.7z.002", "INDEX.md5", "notice.pdf", _DROPPED.files[-1].name), 1),
@@ -55,7 +76,15 @@ SEQUENCE = (
     Stage(_SECOND),
     # Of everything something changes.
     Stage(_last()),
+    # The index is gone, beside files that nobody wants any longer, and others that upstream has withdrawn.
+    Stage(_last(), before=_lose_index, unwanted=("SCAN",)),
+    # The index is damaged.
+    Stage(_last(), before=_damage_index),
+    # A file is damaged, another lost.
+    Stage(_last(), before=_damage_files, verify=True),
 )
+OF_CHANGES = 3
+"""The stage with replacements of every kind."""
 
 AFTER_A_KILL = {
     "recovery: old folder put back": ("two renames: old folder out", {"exchange": False}),
@@ -87,6 +116,7 @@ class Course:
         self.ends: list[Undisturbed] = []
         root = self.root("undisturbed")
         for number, stage in enumerate(SEQUENCE):
+            stage.before(root.path)
             self.keep(root, f"before-{number}")
             log = folder / f"passed-{number}"
             assert self.sync(root, stage, passed=str(log)) == stage.code
@@ -118,7 +148,8 @@ class Course:
             for name in stage.missing:
                 self.upstream.script(f"/download/*/{name}", [faults.status(404)], forever=True)
 
-        return root.sync(lose, **order)
+        root.unwanted = stage.unwanted
+        return root.sync(lose, verify=stage.verify, **order)
 
     def check(self, number: int, *kills: tuple[str, int], **order: Any) -> None:
         """One stage, killed at these steps (name, occurrence) one run after the other, and then left in peace."""
@@ -128,7 +159,9 @@ class Course:
             code = self.sync(root, stage, step=name, occurrence=occurrence, **order)
             # How often a step is passed may vary: what is published together depends on what comes together. Once, it always is.
             assert code == -9 or (occurrence > 1 and code == stage.code), (name, code)
-            if name not in WITHOUT_EXCHANGE:  # between two renames the folder is not there; the next run puts it back
+            if stage.verify:
+                root.check_rows(root.tree())  # what is damaged may still lie there, but nobody is told that it is sound
+            elif name not in WITHOUT_EXCHANGE:  # between two renames the folder is not there; the next run puts it back
                 root.check_sound()
         assert self.sync(root, stage) == stage.code
         root.check_sound()
@@ -168,12 +201,12 @@ def test_a_kill_at_any_step_leaves_no_trace(course: Course) -> None:
 def test_a_kill_between_two_renames_leaves_no_trace(course: Course) -> None:
     """Where the kernel cannot exchange folders, the run after the kill puts right what was halfway."""
     for name in WITHOUT_EXCHANGE:
-        course.check(3, (name, 1), exchange=False)
+        course.check(OF_CHANGES, (name, 1), exchange=False)
 
 
 def test_a_kill_while_the_traces_of_another_are_put_right_leaves_no_trace(course: Course) -> None:
     for name, (first, order) in AFTER_A_KILL.items():
-        course.check(3, (first, 1), (name, 1), **order)
+        course.check(OF_CHANGES, (first, 1), (name, 1), **order)
 
 
 @pytest.mark.slow

@@ -223,7 +223,7 @@ class _Scrub:
         self._confirm(index.connection)
         # Interrupted, it repairs nothing: then what is wrong stays where it is.
         aside = self._repair and not self.dropped
-        record_wrong(self._tree, Holdings(index), Journal(index), self._damaged, self._findings, set_aside=aside, at=self._now())
+        record_wrong(self._tree, Holdings(index), Journal(index), self._damaged, self._findings, quarantine=aside, at=self._now())
 
     def _confirm(self, connection: sqlite3.Connection) -> None:
         """What was found wrong becomes a fault, unless its row has changed or the file has come back: a sync was at work on it."""

@@ -46,6 +46,7 @@ class Mirror:
         upstream: OneOrMore = (),
         state: OneOrMore = (),
         limit: int | None = None,
+        member: OneOrMore = (),
     ) -> list[MirroredFile]:
         """The files that match every filter given; see `Filters`. Reads the index, never the network.
 
@@ -67,6 +68,7 @@ class Mirror:
             _several(upstream),
             _several(state),
             limit,
+            _several(member),
         )
         return list(self.reader.files(filters))
 

@@ -69,6 +69,10 @@ class TransferError(MirrorError):
         self.wrong = wrong
 
 
+class ArchiveError(MirrorError):
+    """An archive cannot be read or must not be unpacked: broken, encrypted, hostile, or packed as no engine here knows."""
+
+
 class UnsafeName(MirrorError):
     """A name from a feed that could leave its folder, or that a file system cannot keep."""
 

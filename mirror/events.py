@@ -150,6 +150,24 @@ class Failed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Unpacked(Event):
+    """The archives of a sub-resource lie unpacked: `files` of `size` bytes. The file of `key` is empty."""
+
+    key: FileKey
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotUnpacked(Event):
+    """A sub-resource, listed at `url`, that a subscription wants unpacked is not to be had so. The file of `key` is empty."""
+
+    key: FileKey
+    url: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawn(Event):
     """Upstream no longer lists a sub-resource that is kept here."""
 

@@ -21,6 +21,7 @@ from mirror.store.index import Index, connect_reader
 from mirror.store.journal import Journal
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
+from mirror.sync.archive_checks import broken_archives
 from mirror.transfer.receive import sha256_file
 
 _AHEAD = 32  # files handed to the hashing threads before the first answer is waited for
@@ -48,12 +49,20 @@ class Findings:
     hashed: bool = False
     faults: list[Fault] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    broken: list[Fault] = field(default_factory=list)
+    """Archives whose bytes are as they were published, and whose own checksums are wrong."""
+
     repair: Report | None = None
+
+    @property
+    def all_faults(self) -> list[Fault]:
+        """What is wrong here, and what was wrong when it came."""
+        return [*self.faults, *self.broken]
 
     @property
     def exit_code(self) -> int:
         """0 if the mirror is now as it should be, else 1."""
-        return int(any(not fault.repaired for fault in self.faults))
+        return int(any(not fault.repaired for fault in self.all_faults))
 
     def as_json(self) -> dict[str, Any]:
         """The document of `verify --json`."""
@@ -73,7 +82,7 @@ class Findings:
                     "problem": f.problem,
                     "repaired": f.repaired,
                 }
-                for f in self.faults
+                for f in self.all_faults
             ],
             "foreign": self.foreign,
             "repair": self.repair.as_json() if self.repair else None,
@@ -111,8 +120,10 @@ async def verify(
         except (Locked, GuardRefused):
             if repair:
                 raise
-            return (await _look(tree, settings.root, names, full=full, emit=emit))[0]
+            findings, sound, _ = await _look(tree, settings.root, names, full=full, emit=emit)
+            return await _look_inside(tree, settings, findings, sound)
         findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
+        await _look_inside(tree, settings, findings, sound)
         index = stack.enter_context(Index(settings.root))
         holdings, journal = Holdings(index), Journal(index)
         if full:
@@ -120,6 +131,15 @@ async def verify(
         record_wrong(tree, holdings, journal, wrong, findings, set_aside=repair, at=now())
     if repair and wrong:
         await fetch_again(settings, wrong, findings, emit=emit, wait=wait, now=now)
+    return findings
+
+
+async def _look_inside(tree: Tree, settings: Settings, findings: Findings, sound: Sequence[Held]) -> Findings:
+    """Where all was hashed, add the archives that are broken inside."""
+    if findings.hashed:
+        for held, problem in await broken_archives(tree, sound, settings.limits):
+            path = tree.data / held.upstream / held.resource / held.sub_resource / held.file
+            findings.broken.append(Fault(held.upstream, held.resource, held.sub_resource, held.file, str(path), problem))
     return findings
 
 

@@ -6,8 +6,7 @@ a killed run or a file deleted by hand needs no special case.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
 
@@ -16,6 +15,7 @@ from mirror.model import RemoteFile
 from mirror.names import check_name
 from mirror.planning.parking import NOTHING_PARKED, Parking
 from mirror.planning.selection import Wanted, wants_file
+from mirror.planning.volumes import archive_of, incomplete_archives, publishing_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,8 @@ def plan_unit(
     actions: list[Action] = []
     seen: dict[str, RemoteFile] = {}
     folded: dict[str, str] = {}
+    names = {file.name for file in listed}
+    incomplete = incomplete_archives(names)
     for file in listed:
         if not wants_file(file, wanted.files):
             continue
@@ -158,10 +160,13 @@ def plan_unit(
             reason = f"its name differs from {twin!r} only in ways that not every file system keeps apart (case, form of accents)"
             actions.append(Park(file, reason))
             continue
+        if file.name in incomplete:
+            actions.append(Park(file, incomplete[file.name]))
+            continue
         action = _decide(file, indexed.get(file.name), on_disk.get(file.name), wanted.sub.updated)
         actions.append(_left_alone(action, parking.keeps(file, wanted.sub.updated)))
-    archives = {archive for name in seen if (archive := archive_of(name))}
-    names = {file.name for file in listed}
+    # An archive that is listed with a gap is not one that was split anew: of what is here of it, nothing leaves.
+    archives = {archive for name in seen if (archive := archive_of(name)) and name not in incomplete}
     dropped = frozenset(name for name in indexed if name not in names and archive_of(name) in archives)
     return UnitPlan(wanted, tuple(actions), dropped)
 
@@ -219,28 +224,3 @@ def hold_back(plan: UnitPlan, staged: Mapping[str, int]) -> UnitPlan:
 def settled_key(digest: str, globs: Sequence[str]) -> str:
     """Names the state "all files that `globs` want of the listing `digest` are here"; see `Unit.settled`."""
     return "/".join((digest, *globs))  # no file name has a slash, so no glob needs one
-
-
-_VOLUME = re.compile(r"^(?P<archive>.+)\.(?P<number>\d{3,})$")
-
-
-def archive_of(name: str) -> str | None:
-    """The archive that a volume is of, by its name; None for what is no volume."""
-    volume = _VOLUME.match(name)
-    return volume["archive"] if volume else None
-
-
-def publishing_groups(names: Iterable[str], *, whole: bool) -> list[tuple[str, ...]]:
-    """Which files must appear together: all of them, or the volumes of each split archive and every other file alone.
-
-    A volume is a name that ends in three or more digits behind an archive's name (`x.7z.001`); upstream marks volumes with
-    `rel="section"` [O], but not reliably enough to build on.
-    """
-    names = sorted(names)
-    if whole:
-        return [tuple(names)] if names else []
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        archive = archive_of(name)
-        groups.setdefault(f"{archive}.*" if archive else name, []).append(name)
-    return [tuple(group) for group in groups.values()]

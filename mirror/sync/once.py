@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirror.amounts import count_text
 from mirror.errors import GuardRefused, Locked
 from mirror.events import Emit
 from mirror.planning.plan import Hold, Park
@@ -119,6 +120,7 @@ def _take_back_cancel() -> None:
 async def _sync(run: Run) -> None:
     report = run.report
     await asyncio.to_thread(run.tree.recover)
+    await asyncio.to_thread(run.archiving.recover)
     await reconcile(run.tree, run.holdings, at=run.now())
     async with run.sessions():
         if not await run.list_and_plan():
@@ -127,6 +129,7 @@ async def _sync(run: Run) -> None:
         run.guard_space()
         try:
             await run.transfer()
+            await run.unpack()
         except BaseException:
             run.refresh_states()
             raise
@@ -138,6 +141,9 @@ async def _sync(run: Run) -> None:
 
 
 def _shortfall(report: Report) -> str:
+    if report.not_unpacked and report.account.agrees:
+        what = count_text(report.not_unpacked, "sub-resource")
+        return f"all files are here, but {what} could not be unpacked; `status` says which and why"
     missing = report.account.expected - report.account.verified
     return f"{missing} of {report.account.expected} wanted files are not here as upstream lists them; `status` says which and why"
 

@@ -23,10 +23,12 @@ from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Upstream
 from mirror.store.catalogue import Catalogue
+from mirror.store.contents import Contents
 from mirror.store.holdings import Holdings
 from mirror.store.index import Index
 from mirror.store.journal import Journal, Standing
 from mirror.store.tree import Tree
+from mirror.sync.archiving import Archiving
 from mirror.sync.planner import Planner
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
 from mirror.sync.report import Account, Report
@@ -81,6 +83,7 @@ class Run:
         self.holdings = Holdings(index)
         self.journal = Journal(index)
         self.emit = fan_out(self.report, self._record, emit)
+        self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now)
         self.upstreams: list[_Upstream] = []
         self._patience = patience
 
@@ -228,14 +231,23 @@ class Run:
             self.journal,
             self.emit,
             self.now,
+            self.archiving,
             workers=upstream.settings.downloads,
         )
         try:
-            await transfers.run(self._works(upstream))
+            async with self.archiving.looking_into(upstream.name):
+                await transfers.run(self._works(upstream))
         except UpstreamUnavailable as error:
             # It has gone away in the middle. What has come is published; the other upstreams go on.
             self.excuses.append(error)
             self.emit(Note(str(error), "warning"))
+
+    async def unpack(self) -> None:
+        """Bring what is to lie unpacked up to date with what is published."""
+        for upstream in self.upstreams:
+            now = self.catalogue.reread(wanted.unit.id for wanted in upstream.unsettled)
+            units = [replace(w, unit=now[w.unit.id]) if w.unit.id in now else w for w in upstream.refreshed.units if w.listed]
+            await self.archiving.unpack(upstream.name, units, self.catalogue.files)
 
     def _works(self, upstream: _Upstream) -> Iterator[UnitWork]:
         for wanted in upstream.unsettled:

@@ -218,19 +218,19 @@ def verify(
 def _print_findings(findings: Findings, *, quiet: bool) -> None:
     from mirror.scrubbing import Scrubbed
 
-    for fault in findings.faults:
+    for fault in findings.all_faults:
         click.echo(f"{'repaired' if fault.repaired else 'wrong'}: {fault.path}: {fault.problem}")
     if findings.repair and findings.exit_code:
         click.echo("what was wrong is set aside in .staging/quarantine; the next sync fetches it", err=True)
         _print_end(findings.repair)
     for path in () if quiet else findings.foreign:
         click.echo(f"not ours, left alone: {path}")
-    if not quiet or findings.faults:
+    if not quiet or findings.all_faults:
         how = "hashed" if findings.hashed else "compared by size"
-        repaired = sum(fault.repaired for fault in findings.faults)
+        repaired = sum(fault.repaired for fault in findings.all_faults)
         click.echo(
             f"{count_text(findings.files, 'file')} ({size_text(findings.bytes)}) {how}: "
-            f"{count_text(len(findings.faults), 'fault')}" + (f", {repaired} repaired" if repaired else "")
+            f"{count_text(len(findings.all_faults), 'fault')}" + (f", {repaired} repaired" if repaired else "")
         )
         if isinstance(findings, Scrubbed):
             oldest = findings.oldest_verified_at

@@ -208,6 +208,7 @@ class _Scrub:
         if self._trouble or not (self._sound or (at_last and self._wrong)):
             return True
         try:
+            connect_reader(self._settings.root).close()  # a disk that was taken away meanwhile must not get a new, empty index
             with root_lock(self._settings.root, brief=True), Index(self._settings.root) as index:
                 renew(index, self._sound)
                 self._sound = []

@@ -117,8 +117,8 @@ class UnitPlan:
 
     @property
     def staging(self) -> frozenset[str]:
-        """The files of which this plan wants what is in staging."""
-        return frozenset(action.file.name for action in self.actions if isinstance(action, Add | Replace | Adopt | Hold))
+        """The files of which this plan wants what is in staging; of a parked one too, which may be as listed and broken inside."""
+        return frozenset(action.file.name for action in self.actions if not isinstance(action, Keep))
 
 
 def plan_unit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,11 +16,14 @@ from typing import Any
 from mirror.errors import GuardRefused, Locked
 from mirror.events import Checked, Checking, Emit, FileKey
 from mirror.settings import Settings
+from mirror.store.departures import Departures, leaving_folders
 from mirror.store.holdings import Held, Holdings, held_files
 from mirror.store.index import Index, connect_reader
 from mirror.store.journal import Journal
+from mirror.store.trash import Trash
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
+from mirror.sync.leaving import Exit
 from mirror.transfer.receive import hash_file
 
 _AHEAD = 32  # files handed to the hashing threads before the first answer is waited for
@@ -111,9 +115,10 @@ async def verify(
             if repair:
                 raise
             return (await _look(tree, settings.root, names, full=full, emit=emit))[0]
-        findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
         index = stack.enter_context(Index(settings.root))
         holdings, journal = Holdings(index), Journal(index)
+        await Exit(Departures(index, journal), Trash(tree), emit, now).finish()
+        findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
         if full:
             holdings.mark_verified((held.id for held in sound), at=now())
         for held, fault in zip(wrong, findings.faults, strict=True):
@@ -139,17 +144,24 @@ async def verify(
 async def _look(tree: Tree, root: Path, names: Sequence[str], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:
     """Compare tree and index, reading only; what is sound and what is wrong by the rows of the end."""
     with closing(connect_reader(root)) as index:
-        known = list(held_files(index, names))
+        rows = list(held_files(index, names))
+        known = _staying(index, rows)
         emit(Checking(len(known), sum(held.size for held in known)))
         findings, sound, wrong = await _compare(tree, known, full=full, emit=emit)
         if not names:
-            folders = {Folder(held.upstream, held.resource, held.sub_resource) for held in known}
+            folders = {Folder(held.upstream, held.resource, held.sub_resource) for held in rows}
             findings.foreign += [str(path) for path in tree.unknown_folders(folders)]
-        # A sync may have replaced files since their rows were read.
-        current = {held.id: held for held in held_files(index, names)}
+        # A sync may have replaced files, or a prune deleted them, since their rows were read.
+        current = {held.id: held for held in _staying(index, list(held_files(index, names)))}
         still = [current.get(held.id) == held for held in wrong]
         findings.faults = [fault for fault, true in zip(findings.faults, still, strict=True) if true]
         return findings, sound, [held for held, true in zip(wrong, still, strict=True) if true]
+
+
+def _staying(index: sqlite3.Connection, rows: Sequence[Held]) -> list[Held]:
+    """The published files but those that a prune has announced to take away."""
+    leaving = leaving_folders(index)
+    return [held for held in rows if Folder(held.upstream, held.resource, held.sub_resource) not in leaving]
 
 
 async def _compare(tree: Tree, holdings: Sequence[Held], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:

@@ -113,6 +113,7 @@ async def _sync(run: Run) -> None:
     report = run.report
     await asyncio.to_thread(run.tree.recover)
     await reconcile(run.tree, run.holdings, at=run.now())
+    await run.exit.finish()
     async with run.sessions():
         if not await run.list_and_plan():
             return
@@ -163,7 +164,7 @@ async def plan(
     Works on a copy of the index, so that it needs no lock and a listing made for it leaves no trace. Raises ConfigError,
     IndexUnusable.
     """
-    with _copy_of_index(settings.root) as index:
+    with copy_of_index(settings.root) as index:
         run = Run(settings, names, index, emit, now, patience)
         report, began = run.report, now()
         async with run.sessions():
@@ -187,7 +188,8 @@ async def plan(
 
 
 @contextmanager
-def _copy_of_index(root: Path) -> Iterator[Index]:
+def copy_of_index(root: Path) -> Iterator[Index]:
+    """A copy of the index, open for writing and gone afterwards: for what is to change nothing. Raises IndexUnusable."""
     with tempfile.TemporaryDirectory(prefix="inspire-mirror-plan-") as folder:
         copy = Path(folder)
         if (root / FILE).exists():

@@ -90,7 +90,7 @@ class Refresh:
 
     async def _capabilities(self, wishes: Sequence[Wish], began: datetime) -> None:
         facts = self._catalogue.upstream(self._upstream)
-        full = facts.full_listed_at is None or began - facts.full_listed_at >= self._full_every
+        full = facts.full_listed_at is None or not self._young(facts.full_listed_at, began)
         since = None if full else facts.high_water
         self._emit(ListingStarted(self._upstream, "changes" if since else "first" if facts.full_listed_at is None else "full"))
         request = self._dialect.capabilities(since)
@@ -132,6 +132,10 @@ class Refresh:
                 self._catalogue.doubt(self._upstream, resource.id)
                 self._give_up(resource.id, url, failed[url])
 
+    def _young(self, listed_at: datetime, now: datetime) -> bool:
+        """Whether a listing need not be made again for its age. One of the future is of a wrong clock, and is of no known age."""
+        return timedelta(0) <= now - listed_at < self._full_every
+
     def _due_scopes(self, resource: Resource, scopes: Sequence[Scope], known: dict[str, ListingFacts]) -> list[Scope]:
         print_, now = fingerprint(resource), self._now()
 
@@ -140,7 +144,7 @@ class Refresh:
                 listing is not None
                 and listing.fingerprint == print_
                 and not unsettled(resource.updated, listing.listed_at, now)
-                and now - listing.listed_at < self._full_every
+                and self._young(listing.listed_at, now)
             )
 
         if valid(known.get("")):

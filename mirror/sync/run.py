@@ -23,10 +23,13 @@ from mirror.planning.plan import Action, Adopt, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Upstream
 from mirror.store.catalogue import Catalogue
+from mirror.store.departures import Departures
 from mirror.store.holdings import Holdings
 from mirror.store.index import Index
 from mirror.store.journal import Journal, Standing
+from mirror.store.trash import Trash
 from mirror.store.tree import Tree
+from mirror.sync.leaving import Exit
 from mirror.sync.planner import Planner
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
 from mirror.sync.report import Account, Report
@@ -78,6 +81,7 @@ class Run:
         self.holdings = Holdings(index)
         self.journal = Journal(index)
         self.emit = fan_out(self.report, self._record, emit)
+        self.exit = Exit(Departures(index, self.journal), Trash(self.tree), self.emit, now)
         self.upstreams: list[_Upstream] = []
         self._patience = patience
 
@@ -126,9 +130,14 @@ class Run:
             try:
                 upstream.refreshed = await refresh.run(upstream.wishes)
             except UpstreamUnavailable as error:
+                self.journal.unlisted(upstream.name, str(error), at=self.now())
                 upstream.available = False
                 self.excuses.append(error)
                 continue
+            except GuardRefused as error:
+                self.journal.unlisted(upstream.name, str(error), at=self.now())
+                raise
+            self.journal.listed(upstream.name, at=self.now())
             self.report.remarks += upstream.refreshed.remarks
             for remark in upstream.refreshed.remarks:
                 self.emit(Note(remark, "warning"))
@@ -254,7 +263,7 @@ class Run:
     def refresh_states(self) -> None:
         """States and aliases, from what is now in the index."""
         for upstream in self.upstreams:
-            for series, (resource, sub_resource) in self.holdings.refresh_states(upstream.name).items():
+            for series, (resource, sub_resource) in self.holdings.refresh_states(upstream.name, at=self.now()).items():
                 self.tree.point(upstream.name, series, resource, sub_resource)
 
     def close_account(self) -> None:

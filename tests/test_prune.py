@@ -18,6 +18,7 @@ from mirror.pruning import PruneAction, PruneReport, prune
 from mirror.settings import Settings, from_mapping
 from mirror.store.index import FILE, Index
 from mirror.store.lock import root_lock
+from mirror.store.query import Reader
 from mirror.verifying import verify
 
 from .mirrored import Mirrored, edition, offered, only, rewritten, tree_of, without
@@ -331,6 +332,9 @@ async def test_a_resource_that_could_not_be_listed_keeps_all_it_has(mirror: Mirr
     report = await mirror.prune()
     assert (report.exit_code, {refusal.resource for refusal in report.refused}) == (4, {"BDBRAVO"})
     assert mirror.tree() == {**only(ALL, "BDBRAVO"), **only(NEWEST, "BDALPHA")}
+    reader = Reader(mirror.root)
+    assert [row["what"] for row in reader.unlisted()] == ["BDBRAVO"], "status goes by the last sync, not by the prune after it"
+    reader.close()
     mirror.upstream.heal()
     assert (await mirror.sync()).exit_code == 0
     assert (await mirror.prune()).exit_code == 0
@@ -642,6 +646,15 @@ async def test_an_interrupt_ends_what_it_is_about_and_leaves_the_rest(mirror: Mi
     assert mirror.tree() == without(ALL, *deleted(report))
     assert (mirror.staged(), mirror.rows("SELECT count(*) FROM leaving")) == ([], [(0,)])
     assert len(deleted(await mirror.prune())) == 9
+
+
+async def test_an_interrupt_while_it_waits_for_another_run(mirror: Mirrored) -> None:
+    with root_lock(mirror.root):
+        task = asyncio.ensure_future(prune(mirror.settings, wait=True, now=mirror.clock))
+        await asyncio.sleep(0)
+        task.cancel()
+        report = await task
+    assert (report.outcome, report.exit_code, mirror.tree()) == ("interrupted", 130, ALL)
 
 
 async def test_several_upstreams_are_judged_each_for_itself(tmp_path: Path, upstream: FakeUpstream) -> None:

@@ -95,6 +95,8 @@ def decide(
         names: if any, only what one of these subscriptions governs is judged.
     """
     wanted = {(want.sub.resource, want.sub.id): want.wishes for want in select([rule.wish for rule in rules], listed).wanted}
+    by_key = {(one.sub.resource, one.sub.id): one for one in stored}
+    series = [[by_key[sub.resource, sub.id] for sub in members] for members in by_series(one.sub for one in stored)]
     governing: dict[int, list[Rule]] = {}
     kept: set[int] = set()
     governed: dict[str, tuple[int, int]] = {}
@@ -103,7 +105,10 @@ def decide(
         for one in mine:
             governing.setdefault(one.id, []).append(rule)
         governed[rule.wish.name] = sum(one.files for one in mine), sum(one.bytes for one in mine)
-        kept |= {one.id for one in mine} if rule.keep is None else _last_editions(mine, rule.keep)
+        ids = {one.id for one in mine}
+        if rule.keep is not None:
+            ids = {one.id for members in series for one in _last([one for one in members if one.id in ids], rule.keep)}
+        kept |= ids
     verdicts = []
     for one in sorted(stored, key=lambda one: (one.sub.resource, one.sub.id)):
         over = governing.get(one.id, [])
@@ -115,21 +120,15 @@ def decide(
     return Decision(tuple(verdicts), governed)
 
 
-def _last_editions(stored: Sequence[Stored], keep: int) -> set[int]:
-    """The ids of what belongs to the last `keep` complete editions of each series.
+def _last(members: Sequence[Stored], keep: int) -> list[Stored]:
+    """What of one series belongs to its last `keep` complete editions.
 
     What is incomplete pushes nothing out; it stays itself as long as it would be one of the last if it were complete.
     """
-    by_key = {(one.sub.resource, one.sub.id): one for one in stored}
-    kept: set[int] = set()
-    for members in by_series(one.sub for one in stored):
-        complete = [sub for sub in members if by_key[sub.resource, sub.id].complete]
-        last = list(newest(complete, keep))
-        for sub in members:
-            if not by_key[sub.resource, sub.id].complete:
-                last += [other for other in newest([*complete, sub], keep) if other is sub]
-        kept |= {by_key[sub.resource, sub.id].id for sub in last}
-    return kept
+    complete = [one.sub for one in members if one.complete]
+    last = {sub.id for sub in newest(complete, keep)}
+    last |= {one.sub.id for one in members if not one.complete and one.sub in newest([*complete, one.sub], keep)}
+    return [one for one in members if one.sub.id in last]
 
 
 def _judge(

@@ -86,7 +86,8 @@ class Judge:
         for unit in self._catalogue.units(upstream, footprints=any(rule.wish.bbox is not None for rule in rules)):
             listed.setdefault(unit.sub.resource, []).append(unit.sub)
         ground = _Ground(upstream, self._settings.upstream[upstream], rules, self._catalogue, self._journal, self._now())
-        decision = decide(
+        decision = await asyncio.to_thread(
+            decide,
             rules,
             await self._stored(upstream),
             listed,

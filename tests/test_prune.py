@@ -284,6 +284,14 @@ async def test_an_edition_with_a_parked_file_pushes_nothing_out(mirror: Mirrored
     assert MIDDLE.id not in deleted(await mirror.prune())
 
 
+async def test_an_edition_whose_files_could_not_be_listed_pushes_nothing_out(mirror: Mirrored) -> None:
+    """It has changed upstream, and nobody knows to what."""
+    mirror.upstream.catalogue = publish(CATALOGUE, ALPHA.id, rewritten(LATEST, "again", updated="2027-01-04"))
+    mirror.upstream.script(f"/resource/{ALPHA.id}/{LATEST.id}", [faults.status(404)], forever=True)
+    assert (await mirror.sync()).exit_code == 1
+    assert MIDDLE.id not in deleted(await mirror.prune())
+
+
 async def test_what_came_incomplete_and_is_wanted_no_more_goes_once_newer_ones_are_here(tmp_path: Path) -> None:
     """With `publish = "each"`, half an edition."""
     async with FakeUpstream(simple_catalogue(1, 3, 2, zones=("D038",), editions=EDITIONS)) as upstream:
@@ -447,8 +455,8 @@ async def test_what_has_taken_the_place_of_a_file_is_not_ours(mirror: Mirrored) 
     first.symlink_to(outside)
     second.unlink()
     second.mkdir()
-    report = await mirror.prune()
-    assert report.foreign == [str(first), str(second)]
+    planned, report = await mirror.prune(dry_run=True), await mirror.prune()
+    assert report.foreign == planned.foreign == [str(first), str(second)]
     assert first.is_symlink()
     assert outside.read_bytes() == b"not of the mirror"
     assert mirror.rows("SELECT count(*) FROM stored_files") == [(12,)]

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from mirror.store.journal import Journal
 from mirror.store.trash import Trash
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
+from mirror.sync.archive_checks import broken_archives
 from mirror.sync.leaving import Exit
-from mirror.transfer.receive import hash_file
+from mirror.transfer.receive import sha256_file
 
 _AHEAD = 32  # files handed to the hashing threads before the first answer is waited for
 
@@ -51,12 +53,20 @@ class Findings:
     hashed: bool = False
     faults: list[Fault] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    broken: list[Fault] = field(default_factory=list)
+    """Archives whose bytes are as they were published, and whose own checksums are wrong."""
+
     repair: Report | None = None
+
+    @property
+    def all_faults(self) -> list[Fault]:
+        """What is wrong here, and what was wrong when it came."""
+        return [*self.faults, *self.broken]
 
     @property
     def exit_code(self) -> int:
         """0 if the mirror is now as it should be, else 1."""
-        return int(any(not fault.repaired for fault in self.faults))
+        return int(any(not fault.repaired for fault in self.all_faults))
 
     def as_json(self) -> dict[str, Any]:
         """The document of `verify --json`."""
@@ -76,7 +86,7 @@ class Findings:
                     "problem": f.problem,
                     "repaired": f.repaired,
                 }
-                for f in self.faults
+                for f in self.all_faults
             ],
             "foreign": self.foreign,
             "repair": self.repair.as_json() if self.repair else None,
@@ -114,31 +124,56 @@ async def verify(
         except (Locked, GuardRefused):
             if repair:
                 raise
-            return (await _look(tree, settings.root, names, full=full, emit=emit))[0]
+            findings, sound, _ = await _look(tree, settings.root, names, full=full, emit=emit)
+            return await _look_inside(tree, settings, findings, sound)
         index = stack.enter_context(Index(settings.root))
         holdings, journal = Holdings(index), Journal(index)
         await Exit(Departures(index, journal), Trash(tree), emit, now).finish()
         findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
+        await _look_inside(tree, settings, findings, sound)
         if full:
             holdings.mark_verified((held.id for held in sound), at=now())
-        for held, fault in zip(wrong, findings.faults, strict=True):
-            if repair:
-                tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
-            if held.sound or repair:
-                about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
-                journal.event("damaged", at=now(), about=about, message=fault.problem)
-        # Also without an order to repair: the next sync knows, and queries no longer point at it.
-        holdings.mark_damaged(held.id for held in wrong)
+        record_wrong(tree, holdings, journal, wrong, findings, set_aside=repair, at=now())
     if repair and wrong:
-        damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
-        findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units)
-        with closing(connect_reader(settings.root)) as reader:
-            mended = {held.id for held in held_files(reader) if held.sound}
-        findings.faults = [
-            Fault(f.upstream, f.resource, f.sub_resource, f.file, f.path, f.problem, held.id in mended)
-            for held, f in zip(wrong, findings.faults, strict=True)
-        ]
+        await fetch_again(settings, wrong, findings, emit=emit, wait=wait, now=now)
     return findings
+
+
+async def _look_inside(tree: Tree, settings: Settings, findings: Findings, sound: Sequence[Held]) -> Findings:
+    """Where all was hashed, add the archives that are broken inside."""
+    if findings.hashed:
+        for held, problem in await broken_archives(tree, sound, settings.limits):
+            path = tree.data / held.upstream / held.resource / held.sub_resource / held.file
+            findings.broken.append(Fault(held.upstream, held.resource, held.sub_resource, held.file, str(path), problem))
+    return findings
+
+
+def record_wrong(
+    tree: Tree, holdings: Holdings, journal: Journal, wrong: Sequence[Held], findings: Findings, *, set_aside: bool, at: datetime
+) -> None:
+    """Write down the faults of `findings`, which are those of `wrong`; `set_aside` moves the files to quarantine as well.
+
+    Also without an order to repair: the next sync knows, and queries no longer point at them.
+    """
+    for held, fault in zip(wrong, findings.faults, strict=True):
+        if set_aside:
+            tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
+        if held.sound or set_aside:
+            about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
+            journal.event("damaged", at=at, about=about, message=fault.problem)
+    holdings.mark_damaged(held.id for held in wrong)
+
+
+async def fetch_again(settings: Settings, wrong: Sequence[Held], findings: Findings, *, emit: Emit, wait: bool, now: Clock) -> None:
+    """Sync the sub-resources of what is wrong, though it be parked; `findings` then tell of it, and what is repaired.
+
+    Raises what `sync` raises.
+    """
+    damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
+    findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units, retry=True)
+    with closing(connect_reader(settings.root)) as reader:
+        mended = {held.id for held in held_files(reader) if held.sound}
+    findings.faults = [replace(fault, repaired=held.id in mended) for held, fault in zip(wrong, findings.faults, strict=True)]
 
 
 async def _look(tree: Tree, root: Path, names: Sequence[str], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:
@@ -224,9 +259,9 @@ def _problems(
 
 def _hash_problem(held: Held, path: Path, dropped: Callable[[], bool]) -> str | None:
     try:
-        hashes = hash_file(path, dropped)
+        sha256 = sha256_file(path, dropped)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if hashes.sha256 != held.sha256:
-        return f"SHA-256 is {hashes.sha256}, {held.sha256} was published"
+    if sha256 != held.sha256:
+        return f"SHA-256 is {sha256}, {held.sha256} was published"
     return None

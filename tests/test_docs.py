@@ -206,7 +206,7 @@ def test_fields_of_the_json_documents_are_documented() -> None:
         assert f"`{field}`" in sync, field
     for field in (*PruneReport().as_json(), *PruneReport(dry_run=True).as_json(), *PruneAction.__slots__, *PruneRefusal.__slots__):
         assert f"`{field}`" in section(COMMANDS, "prune"), field
-    assert ", ".join(MirroredFile._fields) in " ".join(query.split())
+    assert ", ".join(name for name in MirroredFile._fields if name != "members") in " ".join(query.split())
 
 
 # -- the index

@@ -99,8 +99,8 @@ class Judge:
         obstacles = {}
         for verdict in decision.verdicts:
             if verdict.delete:
-                ours = self._departures.files(verdict.stored.id)
-                place = await asyncio.to_thread(self._trash.look, folder_of(upstream, verdict), ours)
+                ours, unpacked = self._departures.files(verdict.stored.id), self._departures.is_unpacked(verdict.stored.id)
+                place = await asyncio.to_thread(self._trash.look, folder_of(upstream, verdict), ours, unpacked=unpacked)
                 self.foreign[verdict.stored.id] = place.foreign
                 if place.obstacle:
                     obstacles[verdict.stored.id] = place.obstacle

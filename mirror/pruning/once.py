@@ -116,7 +116,9 @@ class _Prune:
         began = self._now()
         for what in self._departures.leaving():
             self._tell(_begun(what))
-            self.report.foreign += (await asyncio.to_thread(self._trash.look, what.folder, what.files)).foreign
+            self.report.foreign += (
+                await asyncio.to_thread(self._trash.look, what.folder, what.files, unpacked=what.unpacked)
+            ).foreign
         await reconcile(self._tree, self._holdings, at=self._now())
         for upstream in self._judge.upstreams:
             self._holdings.refresh_states(upstream, at=self._now())

@@ -91,6 +91,11 @@ class Departures:
         rows = self._index.connection.execute("SELECT file, size FROM stored_files WHERE sub_resource_id = ?", (unit_id,))
         return {row["file"]: row["size"] for row in rows}
 
+    def is_unpacked(self, unit_id: int) -> bool:
+        """Whether the index says that something lies unpacked of a sub-resource, or did."""
+        row = self._index.connection.execute("SELECT 1 FROM extractions WHERE sub_resource_id = ?", (unit_id,)).fetchone()
+        return row is not None
+
     # -- leaving
 
     def announce(self, unit_id: int, reason: str) -> list[tuple[str, int]]:
@@ -121,9 +126,7 @@ class Departures:
     def leaving(self, unit_id: int | None = None) -> list[Leaving]:
         """What was announced and has not been removed: all of it, or this one."""
         rows = self._index.connection.execute(
-            "SELECT l.reason, s.id, s.upstream, s.resource, s.sub_resource, s.edition_date, "
-            "EXISTS (SELECT 1 FROM extractions e WHERE e.sub_resource_id = s.id) AS unpacked "
-            "FROM leaving l JOIN sub_resources s ON s.id = l.sub_resource_id WHERE ?1 IS NULL OR s.id = ?1 "
+            "SELECT l.reason, s.id, s.upstream, s.resource, s.sub_resource, s.edition_date FROM leaving l JOIN sub_resources s ON s.id = l.sub_resource_id WHERE ?1 IS NULL OR s.id = ?1 "
             "ORDER BY s.upstream, s.resource, s.sub_resource",
             (unit_id,),
         )
@@ -133,7 +136,7 @@ class Departures:
                 Folder(row["upstream"], row["resource"], row["sub_resource"]),
                 row["reason"],
                 row["edition_date"],
-                bool(row["unpacked"]),
+                self.is_unpacked(row["id"]),
                 self.files(row["id"]),
             )
             for row in rows.fetchall()

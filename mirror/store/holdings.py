@@ -1,4 +1,4 @@
-"""What is here: published files, parked files, and which edition of a series is the newest."""
+"""What is here: published files, and which edition of a series is the newest. What is parked is in `parked`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mirror.planning.plan import Kept
 from mirror.planning.series import edition_order
 from mirror.store.catalogue import to_text
 from mirror.store.index import Index
+from mirror.store.parked import ParkedFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Holdings:
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        self.parked = ParkedFiles(index)
 
     def transaction(self) -> AbstractContextManager[object]:
         """Group what follows into one commit."""
@@ -167,39 +169,6 @@ class Holdings:
         """A published file is gone. Until then, an older state of the whole sub-resource counts as complete."""
         with self._index.transaction() as sql:
             sql.execute("UPDATE sub_resources SET complete = 0, settled = NULL WHERE id = ?", (unit_id,))
-
-    # -- parked files
-
-    def park(self, unit_id: int, file: RemoteFile, reason: str, attempts: int, *, at: datetime) -> None:
-        """A wanted file cannot be had: remember why, since when, and how many attempts it has cost in all."""
-        moment = to_text(at)
-        with self._index.transaction() as sql:
-            sql.execute(
-                "INSERT INTO parked_files (sub_resource_id, file, url, size, md5, reason, attempts, since, last_try) "
-                "VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (sub_resource_id, file) DO UPDATE SET url=excluded.url, "
-                "size=excluded.size, md5=excluded.md5, reason=excluded.reason, attempts=parked_files.attempts + excluded.attempts, "
-                "last_try=excluded.last_try",
-                (unit_id, file.name, file.url, file.size, file.md5, reason, attempts, moment, moment),
-            )
-
-    def unpark_unwanted(self, upstream: str, wanted: Iterable[int]) -> None:
-        """Forget parked files of sub-resources that nobody wants any longer."""
-        keep = set(wanted)
-        with self._index.transaction() as sql:
-            rows = sql.execute(
-                "SELECT DISTINCT p.sub_resource_id FROM parked_files p JOIN sub_resources s ON s.id = p.sub_resource_id "
-                "WHERE s.upstream = ?",
-                (upstream,),
-            ).fetchall()
-            sql.executemany("DELETE FROM parked_files WHERE sub_resource_id = ?", [row[:1] for row in rows if row[0] not in keep])
-
-    def parked_in(self, unit_ids: Sequence[int]) -> int:
-        """How many files of these sub-resources are parked."""
-        (count,) = self._index.connection.execute(
-            "SELECT count(*) FROM parked_files WHERE sub_resource_id IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(unit_ids)),),
-        ).fetchone()
-        return int(count)
 
     # -- series
 

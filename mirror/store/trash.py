@@ -39,21 +39,29 @@ class Trash:
         self._data = self._root / "data"
         self._unpacked = self._root / "extracted"
 
-    def look(self, folder: Folder, ours: Collection[str]) -> Place:
-        """What is in the place of a sub-resource of which the files `ours` are published. Changes nothing."""
+    def look(self, folder: Folder, ours: Collection[str], *, unpacked: bool) -> Place:
+        """What is in the place of a sub-resource of which the files `ours` are published. Changes nothing.
+
+        `unpacked` says that what lies unpacked of it is ours, if something does.
+        """
+        foreign = self._foreign_unpacked(folder, unpacked=unpacked)
         path = self._tree.data
         for part in folder.relative.parts:
             path /= part
             if not os.path.lexists(path):
-                return Place()
+                return Place(tuple(foreign))
             if not _is_folder(path):
                 return Place(obstacle=f"{path} is a link or a file, not a folder of this mirror")
-        foreign = []
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.name not in ours or not entry.is_file(follow_symlinks=False):
                     foreign.append(entry.path)
         return Place(tuple(sorted(foreign)))
+
+    def _foreign_unpacked(self, folder: Folder, *, unpacked: bool) -> list[str]:
+        path = self._tree.root / "extracted" / folder.relative
+        ours = unpacked and all(_is_folder(place) for place in (path.parent.parent, path.parent, path))
+        return [str(path)] if os.path.lexists(path) and not ours else []
 
     def take(self, folder: Folder, ours: Collection[str], *, unpacked: bool) -> tuple[str, ...]:
         """Move the published files `ours` of a sub-resource here, with what is unpacked of it if `unpacked` says that this is ours.
@@ -65,11 +73,12 @@ class Trash:
             self._take_unpacked(folder)
             step("leaving: unpacked files out")
         source, target = self._tree.data / folder.relative, self._data / folder.relative
-        place = self.look(folder, ours)
+        place = self.look(folder, ours, unpacked=unpacked)
         if place.obstacle or not os.path.lexists(source):
-            return ()
+            return place.foreign
         self._make(target.parent)
-        if not place.foreign and not os.path.lexists(target):
+        theirs = any(Path(path).parent == source for path in place.foreign)
+        if not theirs and not os.path.lexists(target):
             os.rename(source, target)
             step("leaving: folder out")
             self._give_back_foreign(source, target, ours)
@@ -82,7 +91,7 @@ class Trash:
             with suppress(OSError):  # somebody's files are still in it
                 source.rmdir()
         self._tree.flush(path for path in (source, source.parent, target, target.parent) if _is_folder(path))
-        return self.look(folder, ()).foreign
+        return self.look(folder, (), unpacked=False).foreign
 
     def _give_back_foreign(self, source: Path, target: Path, ours: Collection[str]) -> None:
         """What somebody put into a folder in the moment before it left goes back to where they put it."""
@@ -93,7 +102,7 @@ class Trash:
 
     def _take_unpacked(self, folder: Folder) -> None:
         source, target = self._tree.root / "extracted" / folder.relative, self._unpacked / folder.relative
-        if not all(_is_folder(place) for place in (source.parent.parent, source.parent, source)):
+        if self._foreign_unpacked(folder, unpacked=True) or not os.path.lexists(source):
             return
         self._make(target.parent)
         if os.path.lexists(target):

@@ -17,6 +17,7 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,15 +59,15 @@ class Tree:
 
     def published(self, folder: Folder) -> dict[str, int]:
         """Sizes in bytes of the regular files in a published folder, by name; empty where there is none."""
-        found: dict[str, int] = {}
-        if not self._is_ours(folder):
-            return found
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.data / folder.relative) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # taken away in this moment
-                    if entry.is_file(follow_symlinks=False):
-                        found[entry.name] = entry.stat(follow_symlinks=False).st_size
-        return found
+        return _regular_files(self.data / folder.relative) if self._is_ours(folder) else {}
+
+    def published_size(self, folder: Folder, name: str) -> int | None:
+        """Size in bytes of a published file; None where there is none, and a link is none."""
+        try:
+            stats = os.lstat(self.data / folder.relative / name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return stats.st_size if stat.S_ISREG(stats.st_mode) and self._is_ours(folder) else None
 
     def _is_ours(self, folder: Folder) -> bool:
         """Whether the way to a published folder leads through folders only: what lies behind a link is not in the tree."""
@@ -109,6 +110,10 @@ class Tree:
     def staged(self, folder: Folder, name: str) -> Path:
         """Where a verified file waits to be published."""
         return self.ready / folder.relative / name
+
+    def waiting(self, folder: Folder) -> dict[str, int]:
+        """Sizes in bytes of the files of a sub-resource that wait to be published, by name."""
+        return _regular_files(self.ready / folder.relative)
 
     # -- publishing
 
@@ -290,6 +295,16 @@ def _set_aside(path: Path, place: Path) -> Path:
         target = place / f"{path.name}~{number}"
     os.rename(path, target)
     return target
+
+
+def _regular_files(folder: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # taken away in this moment
+                if entry.is_file(follow_symlinks=False):
+                    found[entry.name] = entry.stat(follow_symlinks=False).st_size
+    return found
 
 
 def _is_folder(path: Path) -> bool:

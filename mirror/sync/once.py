@@ -10,9 +10,10 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirror.amounts import count_text
 from mirror.errors import GuardRefused, Locked
 from mirror.events import Emit
-from mirror.planning.plan import Park
+from mirror.planning.plan import Hold, Park
 from mirror.settings import Settings
 from mirror.store.index import FILE, Index, connect_reader
 from mirror.store.lock import root_lock
@@ -24,6 +25,7 @@ from mirror.sync.wiring import Clock, utc_now, wishes_of
 from mirror.upstream.session import Patience
 
 _LOCK_POLL = 0.2  # seconds
+_MOST_BRIEF = 50  # polls in a row for who holds the lock for a moment only
 
 
 async def sync(
@@ -35,10 +37,11 @@ async def sync(
     now: Clock = utc_now,
     patience: Patience | None = None,
     only: Collection[tuple[str, str, str]] | None = None,
+    retry: bool = False,
 ) -> Report:
     """Bring the mirror up to date with the subscriptions `names`, or with all; of those, with the sub-resources `only`, if given.
 
-    A member of `only` is (upstream, resource, sub-resource).
+    A member of `only` is (upstream, resource, sub-resource). With `retry` parked files are tried too, whatever their next try.
 
     The report says how it ended: an upstream that cannot be had, a refused plan and an interrupt are outcomes, not errors.
 
@@ -55,7 +58,7 @@ async def sync(
         _take_back_cancel()
         return Report(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")
     with lock, Index(settings.root) as index:
-        run = Run(settings, names, index, emit, now, patience, only)
+        run = Run(settings, names, index, emit, now, patience, only, retry=retry)
         report, began = run.report, now()
         run.journal.start("sync", [wish.name for wish in run.wishes], at=began)
         try:
@@ -91,14 +94,19 @@ def _broken_off(error: OSError | sqlite3.Error) -> str:
 
 
 async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
-    """The lock of `root`, to be entered; waits for it in a way that lets an interrupt through. Raises Locked, GuardRefused."""
+    """The lock of `root`, to be entered; waits for it in a way that lets an interrupt through. Raises Locked, GuardRefused.
+
+    Who only writes something down is waited for in any case.
+    """
+    brief = 0
     while True:
         with ExitStack() as stack:
             try:
                 stack.enter_context(root_lock(root))
                 return stack.pop_all()
-            except Locked:
-                if not wait:
+            except Locked as error:
+                brief = brief + 1 if error.brief else 0
+                if not wait and not 1 <= brief <= _MOST_BRIEF:
                     raise
         await asyncio.sleep(_LOCK_POLL)
 
@@ -112,6 +120,7 @@ def _take_back_cancel() -> None:
 async def _sync(run: Run) -> None:
     report = run.report
     await asyncio.to_thread(run.tree.recover)
+    await asyncio.to_thread(run.archiving.recover)
     await reconcile(run.tree, run.holdings, at=run.now())
     await run.exit.finish()
     async with run.sessions():
@@ -121,6 +130,7 @@ async def _sync(run: Run) -> None:
         run.guard_space()
         try:
             await run.transfer()
+            await run.unpack()
         except BaseException:
             run.refresh_states()
             raise
@@ -132,6 +142,9 @@ async def _sync(run: Run) -> None:
 
 
 def _shortfall(report: Report) -> str:
+    if report.not_unpacked and report.account.agrees:
+        what = count_text(report.not_unpacked, "sub-resource")
+        return f"all files are here, but {what} could not be unpacked; `status` says which and why"
     missing = report.account.expected - report.account.verified
     return f"{missing} of {report.account.expected} wanted files are not here as upstream lists them; `status` says which and why"
 
@@ -158,6 +171,7 @@ async def plan(
     emit: Emit = lambda event: None,
     now: Clock = utc_now,
     patience: Patience | None = None,
+    retry: bool = False,
 ) -> Report:
     """What `sync` would do: `visit` gets each action, the ones that keep a file only if `keeps`. Changes nothing under the root.
 
@@ -165,14 +179,14 @@ async def plan(
     IndexUnusable.
     """
     with copy_of_index(settings.root) as index:
-        run = Run(settings, names, index, emit, now, patience)
+        run = Run(settings, names, index, emit, now, patience, retry=retry)
         report, began = run.report, now()
         async with run.sessions():
             planned = await run.list_and_plan()
         if planned:
             parked = 0
             for upstream, wanted, action in run.actions(keeps=keeps):
-                parked += isinstance(action, Park)
+                parked += isinstance(action, Park | Hold)
                 sub, file = wanted.unit.sub, action.file
                 visit(PlannedAction(verb(action), action.reason, upstream, sub.resource, sub.id, file.name, file.size))
             counts = report.planned

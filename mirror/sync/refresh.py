@@ -6,7 +6,7 @@ capabilities (all, or since the last day seen) -> resources that are due -> sele
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -56,7 +56,9 @@ class Refresh:
         *,
         workers: int,
         full_every: timedelta,
+        suspects: Collection[tuple[str, str]] = (),
     ) -> None:
+        """`suspects` are the (resource, sub-resource) whose files are listed again whatever is known of them."""
         self._session = session
         self._dialect = dialect
         self._crawler = Crawler(session, dialect)
@@ -64,6 +66,7 @@ class Refresh:
         self._emit = emit
         self._now = now
         self._workers = workers
+        self._suspects = suspects
         # A little less: runs that start at the same hour of the week must not find everything a minute too young.
         self._full_every = full_every * 0.98
         patience = session.patience
@@ -209,6 +212,7 @@ class Refresh:
     def _files_due(self, unit: Unit) -> bool:
         return (
             unit.files_listed_at is None
+            or (unit.sub.resource, unit.sub.id) in self._suspects
             or unit.files_fingerprint != unit.fingerprint
             or unsettled(unit.sub.updated, unit.files_listed_at, self._now())
             or self._now() - unit.files_listed_at >= self._full_every

@@ -19,16 +19,18 @@ from pathlib import Path
 from mirror.amounts import size_text
 from mirror.errors import GuardRefused, UpstreamUnavailable
 from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Withdrawn, fan_out
-from mirror.planning.plan import Action, Adopt, Keep, Park, Replace
+from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Upstream
 from mirror.store.catalogue import Catalogue
+from mirror.store.contents import Contents
 from mirror.store.departures import Departures
 from mirror.store.holdings import Holdings
 from mirror.store.index import Index
 from mirror.store.journal import Journal, Standing
 from mirror.store.trash import Trash
 from mirror.store.tree import Tree
+from mirror.sync.archiving import Archiving
 from mirror.sync.leaving import Exit
 from mirror.sync.planner import Planner
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
@@ -69,8 +71,11 @@ class Run:
         now: Clock,
         patience: Patience | None = None,
         only: Collection[tuple[str, str, str]] | None = None,
+        *,
+        retry: bool = False,
     ) -> None:
         self._only = only
+        self._retry = retry
         self.settings = settings
         self.wishes = wishes_of(settings, names)
         self.report = Report()
@@ -82,6 +87,7 @@ class Run:
         self.journal = Journal(index)
         self.emit = fan_out(self.report, self._record, emit)
         self.exit = Exit(Departures(index, self.journal), Trash(self.tree), self.emit, now)
+        self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now)
         self.upstreams: list[_Upstream] = []
         self._patience = patience
 
@@ -111,7 +117,7 @@ class Run:
                 gate = gates[upstream.host]
                 session = open_session(name, upstream, self.settings.contact, self.emit, self._patience, gate)
                 await stack.enter_async_context(session)
-                planner = Planner(name, self.tree, self.catalogue, self.holdings)
+                planner = Planner(name, self.tree, self.catalogue, self.holdings, self.now(), retry=self._retry)
                 self.upstreams.append(_Upstream(name, upstream, wishes, session, planner))
             yield
 
@@ -126,6 +132,7 @@ class Run:
                 self.now,
                 workers=upstream.settings.downloads,
                 full_every=upstream.settings.full_listing_every,
+                suspects=self._suspects(upstream.name),
             )
             try:
                 upstream.refreshed = await refresh.run(upstream.wishes)
@@ -148,6 +155,11 @@ class Run:
             self.emit(Note(str(excuse), "warning"))
         await self._plan()
         return True
+
+    def _suspects(self, upstream: str) -> set[tuple[str, str]]:
+        """The sub-resources of which wrong files are about to be tried again: their listings are read again first."""
+        found = self.holdings.parked.suspects(upstream, at=self.now(), retry=self._retry)
+        return found if self._only is None else {unit for unit in found if (upstream, *unit) in self._only}
 
     @property
     def excuse(self) -> str:
@@ -179,7 +191,7 @@ class Run:
                 for action in plan.actions:
                     if isinstance(action, Keep):
                         keep += 1
-                    elif not isinstance(action, Park):
+                    elif not isinstance(action, Park | Hold):
                         replace += isinstance(action, Replace)
                         add += not isinstance(action, Replace)
                         size += 0 if isinstance(action, Adopt) else action.file.size or 0
@@ -228,14 +240,23 @@ class Run:
             self.journal,
             self.emit,
             self.now,
+            self.archiving,
             workers=upstream.settings.downloads,
         )
         try:
-            await transfers.run(self._works(upstream))
+            async with self.archiving.looking_into(upstream.name):
+                await transfers.run(self._works(upstream))
         except UpstreamUnavailable as error:
             # It has gone away in the middle. What has come is published; the other upstreams go on.
             self.excuses.append(error)
             self.emit(Note(str(error), "warning"))
+
+    async def unpack(self) -> None:
+        """Bring what is to lie unpacked up to date with what is published."""
+        for upstream in self.upstreams:
+            now = self.catalogue.reread(wanted.unit.id for wanted in upstream.unsettled)
+            units = [replace(w, unit=now[w.unit.id]) if w.unit.id in now else w for w in upstream.refreshed.units if w.listed]
+            await self.archiving.unpack(upstream.name, units, self.catalogue.files)
 
     def _works(self, upstream: _Upstream) -> Iterator[UnitWork]:
         for wanted in upstream.unsettled:
@@ -252,8 +273,7 @@ class Run:
             todo = {planner.folder(wanted): wanted for wanted in upstream.unsettled}
             for folder in self.tree.staged_folders(upstream.name):
                 wanted_unit = todo.get(folder)
-                names = {action.file.name for action in planner.plan(wanted_unit).transfers} if wanted_unit else set()
-                self.tree.sweep(folder, names)
+                self.tree.sweep(folder, planner.plan(wanted_unit).staging if wanted_unit else ())
 
     def _knows_all(self, upstream: _Upstream) -> bool:
         """Whether this run covers every subscription to an upstream, and every listing that they need was had."""
@@ -273,7 +293,9 @@ class Run:
                 self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, "unavailable", at=self.now())
                 continue
             if self._knows_all(upstream):
-                self.holdings.unpark_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
+                self.holdings.parked.forget_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
+                for wanted in upstream.unsettled:
+                    upstream.planner.forget_parked(wanted)
             accounts = self._accounts(upstream)
             for wish in upstream.wishes:
                 self._stand(upstream, wish, accounts)
@@ -296,7 +318,7 @@ class Run:
         units = [wanted for wanted in upstream.refreshed.units if wish.name in wanted.wanted.wishes]
         self.holdings.save_wanted(wish.name, [wanted.unit.id for wanted in units])
         account = sum((accounts[wanted.unit.id][0] for wanted in units), Account())
-        parked = self.holdings.parked_in([wanted.unit.id for wanted in units])
+        parked = self.holdings.parked.count([wanted.unit.id for wanted in units])
         complete = upstream.refreshed.complete and account.agrees
         standing = Standing(
             wish.name,

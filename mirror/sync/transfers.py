@@ -14,17 +14,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from mirror.amounts import count_text
 from mirror.errors import TransferError
 from mirror.events import Emit, Failed, FileKey, Published
 from mirror.model import RemoteFile
-from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, publishing_groups, settled_key
+from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, settled_key
+from mirror.planning.volumes import publishing_groups
 from mirror.store.catalogue import Catalogue, Unit
 from mirror.store.holdings import Holdings, StoredFile
 from mirror.store.journal import Journal
 from mirror.store.tree import Folder, Tree
+from mirror.sync.archiving import Archiving
 from mirror.transfer.fetch import Fetcher
 from mirror.transfer.receive import BATCH, Hashes, Lane, hash_file
 from mirror.upstream.crawl import in_parallel
@@ -109,9 +112,11 @@ class Transfers:
         journal: Journal,
         emit: Emit,
         now: Callable[[], datetime],
+        archiving: Archiving,
         *,
         workers: int,
     ) -> None:
+        self._archiving = archiving
         self._session = session
         self._tree = tree
         self._catalogue = catalogue
@@ -143,7 +148,10 @@ class Transfers:
     def _jobs(self, works: Iterable[UnitWork]) -> Iterator[_Job]:
         for work in works:
             for parked in work.plan.parked:
-                self._park(_Job(work, parked), parked.reason, 1)
+                if parked.waiting:
+                    self._leave(_Job(work, parked), parked.reason)
+                else:
+                    self._park(_Job(work, parked), parked.reason, 1)
             if not work.waiting:
                 # Nothing to fetch: all is here, only the index did not say so.
                 self._publishing.put_nowait(_Group(work, ()))
@@ -180,7 +188,10 @@ class Transfers:
             hashes = await self._adopt(lane, work, file)
             if hashes is not None:
                 work.adopted.add(file.name)
-                self._staged(work, file, hashes)
+                await self._staged(work, file, hashes)
+                return
+            if job.action.parked is not None:
+                self._leave(job, job.action.parked)
                 return
         part, ready = self._tree.part(work.folder, file.name), self._tree.staged(work.folder, file.name)
         try:
@@ -189,12 +200,12 @@ class Transfers:
             if error.retry and job.round + 1 < _MOST_ROUNDS:
                 later.append(job)
             else:
-                self._park(job, str(error), error.attempts)
-                if not error.retry:
-                    # What is served is not what was listed: perhaps the listing is no longer true.
+                self._park(job, str(error), error.attempts, wrong=error.wrong)
+                if not error.retry and not error.wrong:
+                    # Perhaps the listing is no longer true. Where the bytes are wrong, it is read again before the next try.
                     self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
             return
-        self._staged(work, file, staged.hashes)
+        await self._staged(work, file, staged.hashes)
 
     async def _adopt(self, lane: Lane, work: UnitWork, file: RemoteFile) -> Hashes | None:
         path = self._tree.data / work.folder.relative / file.name
@@ -204,18 +215,40 @@ class Transfers:
             return None
         return hashes if hashes.md5 == file.md5 else None
 
-    def _park(self, job: _Job, reason: str, attempts: int) -> None:
+    def _leave(self, job: _Job, reason: str) -> None:
+        """A parked file whose time has not come: it is missing, but nothing new is known of it."""
+        job.work.failed = True
+        self._emit(Failed(job.work.key(job.action.file.name), job.action.file.url, reason, 0))
+
+    def _park(self, job: _Job, reason: str, attempts: int, *, wrong: bool = False) -> None:
         work, file = job.work, job.action.file
         work.failed = True
-        self._holdings.park(work.unit.id, file, reason, attempts, at=self._now())
+        updated = work.plan.wanted.sub.updated
+        self._holdings.parked.park(work.unit.id, file, reason, attempts, at=self._now(), updated=updated, wrong=wrong)
         self._journal.event("parked", at=self._now(), about=work.key(file.name), message=reason)
         self._emit(Failed(job.work.key(job.action.file.name), file.url, reason, attempts))
 
     # -- publishing
 
-    def _staged(self, work: UnitWork, file: RemoteFile, hashes: Hashes) -> None:
-        if names := work.stage(file.name, hashes):
+    async def _staged(self, work: UnitWork, file: RemoteFile, hashes: Hashes) -> None:
+        names = work.stage(file.name, hashes)
+        if not names:
+            return
+        wanted = [action.file for action in work.plan.actions]
+        broken = await self._archiving.broken(wanted, names, lambda name: self._place_of(work, name))
+        for name, reason in broken.items():
+            self._park(_Job(work, work.actions[name]), reason, 1, wrong=True)
+            if work.actions[name].file.md5 is None:
+                # Nothing but the test vouches for it: the next run fetches it anew.
+                self._tree.staged(work.folder, name).unlink(missing_ok=True)
+        if not broken:
             self._publishing.put_nowait(_Group(work, names))
+
+    def _place_of(self, work: UnitWork, name: str) -> Path:
+        """Where a file of a sub-resource lies before its publication."""
+        if name in work.staged and name not in work.adopted:
+            return self._tree.staged(work.folder, name)
+        return self._tree.data / work.folder.relative / name
 
     async def _publish_all(self) -> None:
         closing = False
@@ -244,6 +277,7 @@ class Transfers:
                     for name in group.names:
                         self._park(_Job(group.work, group.work.actions[name]), group.obstacle, 1)
         groups = placed
+        self._archiving.published()
         for series in {group.work.unit.series for group in groups if not group.work.unpublished}:
             if newest := self._holdings.newest_of(self._session.upstream, series):
                 await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
@@ -292,6 +326,7 @@ class Transfers:
                 self._journal.event("set-aside", at=now, about=work.key(name), message=message)
         if files:
             self._holdings.record(work.unit.id, work.plan.wanted.sub.updated, files, at=now)
+            self._archiving.expect(work.unit.id, group.names, [action.file.name for action in work.plan.actions])
             message = f"{count_text(len(files), 'file')}, {sum(file.size for file in files)} bytes"
             self._journal.event("published", at=now, about=work.key(files[0].remote.name), message=message)
         work.unpublished.difference_update(group.names)

@@ -216,7 +216,7 @@ class Fetcher:
         if again.from_zero or (receiver.size and file.md5 is None and progress.validator is None):
             await self._restart(key, receiver, progress, reason)
         if progress.mismatches >= _MOST_MISMATCHES:
-            raise self._given_up(f"upstream is wrong: {reason}", progress, retry=False)
+            raise self._given_up(f"upstream is wrong: {reason}", progress, retry=False, wrong=True)
         if progress.fruitless >= _MOST_FRUITLESS:
             raise self._given_up(reason, progress, retry=True)
         if again.mismatch and again.from_zero:
@@ -231,8 +231,8 @@ class Fetcher:
         progress.validator = None
         self._emit(Restarted(key, reason))
 
-    def _given_up(self, reason: str, progress: _Progress, *, retry: bool) -> TransferError:
-        return TransferError(self._session.redact(reason), attempts=max(1, progress.attempts), retry=retry)
+    def _given_up(self, reason: str, progress: _Progress, *, retry: bool, wrong: bool = False) -> TransferError:
+        return TransferError(self._session.redact(reason), attempts=max(1, progress.attempts), retry=retry, wrong=wrong)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._lane.disk, call, *args)

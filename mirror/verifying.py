@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,13 +18,16 @@ from mirror.errors import GuardRefused, IndexDamaged, IndexMissing, IndexUnusabl
 from mirror.events import Checked, Checking, Emit, FileKey, Note
 from mirror.settings import Settings
 from mirror.steps import step
+from mirror.store.departures import Departures, leaving_folders
 from mirror.store.holdings import Held, Holdings, held_files
 from mirror.store.index import FILE, BrokenRow, Index, connect_reader, find_damage, why_unusable
 from mirror.store.journal import Journal
 from mirror.store.rescue import set_aside
+from mirror.store.trash import Trash
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
 from mirror.sync.archive_checks import broken_archives
+from mirror.sync.leaving import Exit
 from mirror.transfer.receive import sha256_file
 
 _AHEAD = 32  # files handed to the hashing threads before the first answer is waited for
@@ -166,10 +170,11 @@ async def _verify(
                 raise
             findings, sound, _ = await _look(tree, settings.root, names, full=full, emit=emit)
             return await _look_inside(tree, settings, findings, sound)
-        findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
-        await _look_inside(tree, settings, findings, sound)
         index = stack.enter_context(Index(settings.root))
         holdings, journal = Holdings(index), Journal(index)
+        await Exit(Departures(index, journal), Trash(tree), emit, now).finish()
+        findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
+        await _look_inside(tree, settings, findings, sound)
         if full:
             holdings.mark_verified((held.id for held in sound), at=now())
         record_wrong(tree, holdings, journal, wrong, findings, quarantine=repair, at=now())
@@ -224,17 +229,24 @@ async def fetch_again(settings: Settings, wrong: Sequence[Held], findings: Findi
 async def _look(tree: Tree, root: Path, names: Sequence[str], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:
     """Compare tree and index, reading only; what is sound and what is wrong by the rows of the end."""
     with closing(connect_reader(root)) as index:
-        known = list(held_files(index, names))
+        rows = list(held_files(index, names))
+        known = _staying(index, rows)
         emit(Checking(len(known), sum(held.size for held in known)))
         findings, sound, wrong = await _compare(tree, known, full=full, emit=emit)
         if not names:
-            folders = {Folder(held.upstream, held.resource, held.sub_resource) for held in known}
+            folders = {Folder(held.upstream, held.resource, held.sub_resource) for held in rows}
             findings.foreign += [str(path) for path in tree.unknown_folders(folders)]
-        # A sync may have replaced files since their rows were read.
-        current = {held.id: held for held in held_files(index, names)}
+        # A sync may have replaced files, or a prune deleted them, since their rows were read.
+        current = {held.id: held for held in _staying(index, list(held_files(index, names)))}
         still = [current.get(held.id) == held for held in wrong]
         findings.faults = [fault for fault, true in zip(findings.faults, still, strict=True) if true]
         return findings, sound, [held for held, true in zip(wrong, still, strict=True) if true]
+
+
+def _staying(index: sqlite3.Connection, rows: Sequence[Held]) -> list[Held]:
+    """The published files but those that a prune has announced to take away."""
+    leaving = leaving_folders(index)
+    return [held for held in rows if Folder(held.upstream, held.resource, held.sub_resource) not in leaving]
 
 
 async def _compare(tree: Tree, holdings: Sequence[Held], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:

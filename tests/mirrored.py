@@ -14,6 +14,7 @@ from typing import Any
 from mirror.demo.body import Pattern
 from mirror.demo.catalogue import Catalogue, SampleFile, SampleSub
 from mirror.events import Event
+from mirror.pruning import PruneReport, prune
 from mirror.settings import Settings, from_mapping
 from mirror.store.index import FILE
 from mirror.sync import PlannedAction, Report, plan, sync
@@ -70,6 +71,13 @@ class Mirrored:
         self.upstream.clear()
         self.events.clear()
         return await sync(self.settings, names, emit=self.events.append, now=self.clock, patience=HASTE)
+
+    async def prune(self, *names: str, dry_run: bool = False) -> PruneReport:
+        """One prune, or the preview of one; nothing may be asked of the upstream."""
+        self.upstream.clear()
+        report = await prune(self.settings, names, dry_run=dry_run, emit=self.events.append, now=self.clock)
+        assert self.upstream.requests == []
+        return report
 
     async def plan(self, *, keeps: bool = False) -> tuple[Report, list[PlannedAction]]:
         """What a sync would do."""

@@ -15,7 +15,6 @@ from mirror.settings.schema import Settings, Upstream
 _WITHOUT_EFFECT = {
     "on_publish": "this version does not run commands yet; `inspire-mirror query --latest --paths -0` feeds a script",
     "schedule": "this version has no schedule yet; start `inspire-mirror sync` from a timer",
-    "keep": "this version does not prune yet; all that was mirrored stays",
 }
 
 _MOST_DOWNLOADS = 8  # eight are fine, sixteen draw 429 [C]
@@ -31,7 +30,6 @@ def effective(settings: Settings) -> dict[str, Any]:
 
 
 _LIMITS_WITHOUT_EFFECT = {
-    "max_delete_ratio": "this version deletes nothing yet",
     "max_shrink_ratio": "this version does not stop at a shrunken listing yet; what has gone is marked, not deleted",
 }
 

@@ -178,6 +178,7 @@ async def _sync(run: Run) -> None:
     await asyncio.to_thread(run.archiving.recover)
     step("run: recovered")
     await reconcile(run.tree, run.holdings, run.journal, at=run.now())
+    await run.exit.finish()
     step("run: reconciled")
     async with run.sessions():
         if not await run.list_and_plan():
@@ -240,7 +241,7 @@ async def plan(
     Works on a copy of the index, so that it needs no lock and a listing made for it leaves no trace. Raises ConfigError,
     IndexUnusable.
     """
-    with _copy_of_index(settings.root) as index:
+    with copy_of_index(settings.root) as index:
         run = Run(settings, names, index, emit, now, patience, retry=retry)
         report, began = run.report, time.monotonic()
         async with run.sessions():
@@ -264,7 +265,8 @@ async def plan(
 
 
 @contextmanager
-def _copy_of_index(root: Path) -> Iterator[Index]:
+def copy_of_index(root: Path) -> Iterator[Index]:
+    """A copy of the index, open for writing and gone afterwards: for what is to change nothing. Raises IndexUnusable."""
     with tempfile.TemporaryDirectory(prefix="inspire-mirror-plan-") as folder:
         copy = Path(folder)
         if (root / FILE).exists():

@@ -26,12 +26,15 @@ from mirror.settings import Settings, Upstream
 from mirror.steps import step
 from mirror.store.catalogue import Catalogue
 from mirror.store.contents import Contents
+from mirror.store.departures import Departures
 from mirror.store.holdings import Holdings
 from mirror.store.index import Index
 from mirror.store.journal import Journal, Standing
 from mirror.store.rebuilding import Rebuilding
+from mirror.store.trash import Trash
 from mirror.store.tree import Tree
 from mirror.sync.archiving import Archiving
+from mirror.sync.leaving import Exit
 from mirror.sync.planner import Planner
 from mirror.sync.rebuild import Rebuild, TakenIn
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
@@ -98,6 +101,7 @@ class Run:
         self.journal = Journal(index)
         self.rebuilding = Rebuilding(index, self.catalogue, self.holdings)
         self.emit = fan_out(self.report, self._record, emit)
+        self.exit = Exit(Departures(index, self.journal), Trash(self.tree), self.emit, now)
         self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now)
         self.upstreams: list[_Upstream] = []
         self._patience = patience
@@ -149,9 +153,14 @@ class Run:
             try:
                 upstream.refreshed = await refresh.run(upstream.wishes)
             except UpstreamUnavailable as error:
+                self.journal.unlisted(upstream.name, str(error), at=self.now())
                 upstream.available = False
                 self.excuses.append(error)
                 continue
+            except GuardRefused as error:
+                self.journal.unlisted(upstream.name, str(error), at=self.now())
+                raise
+            self.journal.listed(upstream.name, at=self.now())
             self.report.remarks += upstream.refreshed.remarks
             for remark in upstream.refreshed.remarks:
                 self.emit(Note(remark, "warning"))
@@ -341,7 +350,7 @@ class Run:
     def refresh_states(self) -> None:
         """States and aliases, from what is now in the index."""
         for upstream in self.upstreams:
-            newest = self.holdings.refresh_states(upstream.name)
+            newest = self.holdings.refresh_states(upstream.name, at=self.now())
             step("close: states refreshed")
             for series, (resource, sub_resource) in newest.items():
                 if not self._keeps_alias(upstream.name, series):

@@ -75,9 +75,7 @@ def unpack(mirror: Mirrored, sub: SampleSub, *, known: bool = True) -> Path:
         if known:
             (unit,) = sql.execute("SELECT id FROM sub_resources WHERE sub_resource = ?", (sub.id,)).fetchone()
             sql.execute("INSERT INTO extractions (sub_resource_id, digest, extracted_at) VALUES (?, 'd', 'now')", (unit,))
-            sql.execute(
-                "INSERT INTO archives (id, sub_resource_id, archive, digest, probed_at) VALUES (?1, ?1, 'a', 'd', 'now')", (unit,)
-            )
+            sql.execute("INSERT INTO archives (id, sub_resource_id, archive, probed_at) VALUES (?1, ?1, 'a', 'now')", (unit,))
             sql.execute("INSERT INTO members (archive_id, position, member, type) VALUES (?, 0, 'a.gpkg', 'x')", (unit,))
     return place
 
@@ -568,7 +566,8 @@ async def test_what_is_unpacked_goes_with_its_archives(mirror: Mirrored) -> None
     unpack(mirror, OLDEST)
     unpack(mirror, LATEST)
     theirs = unpack(mirror, MIDDLE, known=False)
-    await mirror.prune()
+    planned, report = await mirror.prune(dry_run=True), await mirror.prune()
+    assert report.foreign == planned.foreign == [str(theirs)]
     assert sorted(path.name for path in theirs.parent.iterdir()) == [MIDDLE.id, LATEST.id]
     for table in ("extractions", "archives", "members"):
         assert mirror.rows(f"SELECT count(*) FROM {table}") == [(1,)]  # noqa: S608 - a constant

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mirror.demo.catalogue import SampleSub
+from mirror.demo.samples import sample_catalogue
 from mirror.errors import ConfigError, IndexUnusable, Locked
 from mirror.pruning import PruneAction, PruneReport, prune
 from mirror.settings import Settings, from_mapping
@@ -573,6 +574,28 @@ async def test_what_is_unpacked_goes_with_its_archives(mirror: Mirrored) -> None
         assert mirror.rows(f"SELECT count(*) FROM {table}") == [(1,)]  # noqa: S608 - a constant
     assert mirror.tree() == NEWEST
     assert mirror.staged() == []
+
+
+async def test_what_a_sync_has_unpacked_goes_with_its_archives(tmp_path: Path) -> None:
+    """Real archives; a sync after the prune unpacks nothing again."""
+    async with FakeUpstream(sample_catalogue()) as upstream:
+        wanted = {"resources": ["BDTOPO"], "extract": True}
+        mirror = Mirrored(tmp_path / "root", upstream, one={**wanted, "edition": "all"})
+        mirror.limits.update(max_delete_ratio=1, grace="0s")
+        assert (await mirror.sync()).exit_code == 0
+        mirror.tables = {"one": {**wanted, "keep": 1}}
+        gone = deleted(await mirror.prune())
+        assert gone
+        for _ in range(2):
+            data, unpacked = (
+                {path.name for path in (mirror.root / base / "gpf" / "BDTOPO").iterdir()} for base in ("data", "extracted")
+            )
+            assert data == unpacked
+            assert data.isdisjoint(gone)
+            for table in ("archives", "extractions", "stored_files"):
+                query = f"SELECT DISTINCT s.sub_resource FROM {table} t JOIN sub_resources s ON s.id = t.sub_resource_id"  # noqa: S608
+                assert {name for (name,) in mirror.rows(query)} == data
+            assert (await mirror.sync()).exit_code == 0
 
 
 async def test_a_reader_that_has_a_file_open_reads_it_to_its_end(mirror: Mirrored) -> None:

@@ -78,6 +78,14 @@ class UnsafeName(MirrorError):
 
 
 class IndexUnusable(MirrorError):
-    """The index is missing, of a newer version, or not a database."""
+    """The index is missing, of a newer version, or not to be opened."""
 
     exit_code = 2
+
+
+class IndexMissing(IndexUnusable):
+    """There is no index."""
+
+
+class IndexDamaged(IndexUnusable):
+    """The index is no database, or one with broken pages. A sync sets it aside and builds it anew."""

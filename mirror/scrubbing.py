@@ -208,6 +208,7 @@ class _Scrub:
         if self._trouble or not (self._sound or (at_last and self._wrong)):
             return True
         try:
+            connect_reader(self._settings.root).close()  # a disk that was taken away meanwhile must not get a new, empty index
             with root_lock(self._settings.root, brief=True), Index(self._settings.root) as index:
                 renew(index, self._sound)
                 self._sound = []
@@ -223,7 +224,7 @@ class _Scrub:
         self._confirm(index.connection)
         # Interrupted, it repairs nothing: then what is wrong stays where it is.
         aside = self._repair and not self.dropped
-        record_wrong(self._tree, Holdings(index), Journal(index), self._damaged, self._findings, set_aside=aside, at=self._now())
+        record_wrong(self._tree, Holdings(index), Journal(index), self._damaged, self._findings, quarantine=aside, at=self._now())
 
     def _confirm(self, connection: sqlite3.Connection) -> None:
         """What was found wrong becomes a fault, unless its row has changed or the file has come back: a sync was at work on it."""

@@ -14,13 +14,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mirror.errors import GuardRefused, Locked
-from mirror.events import Checked, Checking, Emit, FileKey
+from mirror.errors import GuardRefused, IndexDamaged, IndexMissing, IndexUnusable, Locked
+from mirror.events import Checked, Checking, Emit, FileKey, Note
 from mirror.settings import Settings
+from mirror.steps import step
 from mirror.store.departures import Departures, leaving_folders
 from mirror.store.holdings import Held, Holdings, held_files
-from mirror.store.index import Index, connect_reader
+from mirror.store.index import FILE, BrokenRow, Index, connect_reader, find_damage, why_unusable
 from mirror.store.journal import Journal
+from mirror.store.rescue import set_aside
 from mirror.store.trash import Trash
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
@@ -51,6 +53,8 @@ class Findings:
     files: int = 0
     bytes: int = 0
     hashed: bool = False
+    rebuilt: bool = False
+    """The index was missing or damaged, and was made anew by the sync in `repair`."""
     faults: list[Fault] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     broken: list[Fault] = field(default_factory=list)
@@ -65,7 +69,9 @@ class Findings:
 
     @property
     def exit_code(self) -> int:
-        """0 if the mirror is now as it should be, else 1."""
+        """0 if the mirror is now as it should be, else 1; where the index could not be rebuilt, that of the sync that was to."""
+        if self.rebuilt and self.repair is not None and self.repair.exit_code:
+            return self.repair.exit_code
         return int(any(not fault.repaired for fault in self.all_faults))
 
     def as_json(self) -> dict[str, Any]:
@@ -76,6 +82,7 @@ class Findings:
             "files": self.files,
             "bytes": self.bytes,
             "hashed": self.hashed,
+            "rebuilt": self.rebuilt,
             "faults": [
                 {
                     "upstream": f.upstream,
@@ -106,18 +113,55 @@ async def verify(
     """Compare what is published with the index: sizes, or with `full` every hash.
 
     Without `repair` it needs no lock; what it learns is written down if no other run holds one. With it, wrong files go to
-    `.staging/quarantine` and the sub-resources concerned are synced again. Cancelled, it stops within a block of hashing.
+    `.staging/quarantine` and the sub-resources concerned are synced again; an index that is missing beside a tree, or damaged, is
+    built anew by a sync of everything, which fetches nothing that is here and known by its MD5. Cancelled, it stops within a block
+    of hashing.
 
     Raises:
         ConfigError: an unknown name.
         Locked: to repair, while another run holds the root and `wait` is false.
-        IndexUnusable: there is no index to compare with.
+        IndexUnusable: there is no index to compare with, or a damaged one, and it is not to be repaired.
+        GuardRefused: to repair, where the root cannot be written.
     """
     if names:
         wishes_of(settings, names)
+    try:
+        await asyncio.to_thread(_check_index, settings.root, full)
+        return await _verify(settings, names, full=full, repair=repair, wait=wait, emit=emit, now=now)
+    except (IndexMissing, IndexDamaged) as error:
+        # Nothing is made where nothing is, least of all an empty mirror on a disk that is not mounted.
+        if not repair or not any(Tree(settings.root).folders(name) for name in settings.upstream):
+            raise
+        emit(Note(str(error), "warning"))
+        return await _rebuild(settings, error, names, full=full, wait=wait, emit=emit, now=now)
+
+
+def _check_index(root: Path, full: bool) -> None:
+    with closing(connect_reader(root)) as index:
+        if (problem := find_damage(index, thorough=full)) is not None:
+            raise why_unusable(root / FILE, BrokenRow(problem))
+
+
+async def _rebuild(
+    settings: Settings, error: IndexUnusable, names: Sequence[str], *, full: bool, wait: bool, emit: Emit, now: Clock
+) -> Findings:
+    if isinstance(error, IndexDamaged):
+        with await hold_lock(settings.root, wait=wait):
+            place = set_aside(settings.root, now())
+        emit(Note(f"the damaged index is set aside as {place}", "warning"))
+    report = await sync(settings, (), emit=emit, wait=wait, now=now)
+    if report.outcome in ("complete", "incomplete"):
+        findings = await _verify(settings, names, full=full, repair=False, wait=wait, emit=emit, now=now)
+    else:
+        findings = Findings(hashed=full)
+    findings.rebuilt, findings.repair = True, report
+    return findings
+
+
+async def _verify(
+    settings: Settings, names: Sequence[str], *, full: bool, repair: bool, wait: bool, emit: Emit, now: Clock
+) -> Findings:
     tree = Tree(settings.root)
-    with closing(connect_reader(settings.root)):
-        pass  # there must be an index: nothing is made here, least of all an empty mirror on a disk that is not mounted
     with ExitStack() as stack:
         try:
             stack.enter_context(await hold_lock(settings.root, wait=wait and repair))
@@ -133,7 +177,7 @@ async def verify(
         await _look_inside(tree, settings, findings, sound)
         if full:
             holdings.mark_verified((held.id for held in sound), at=now())
-        record_wrong(tree, holdings, journal, wrong, findings, set_aside=repair, at=now())
+        record_wrong(tree, holdings, journal, wrong, findings, quarantine=repair, at=now())
     if repair and wrong:
         await fetch_again(settings, wrong, findings, emit=emit, wait=wait, now=now)
     return findings
@@ -149,19 +193,25 @@ async def _look_inside(tree: Tree, settings: Settings, findings: Findings, sound
 
 
 def record_wrong(
-    tree: Tree, holdings: Holdings, journal: Journal, wrong: Sequence[Held], findings: Findings, *, set_aside: bool, at: datetime
+    tree: Tree, holdings: Holdings, journal: Journal, wrong: Sequence[Held], findings: Findings, *, quarantine: bool, at: datetime
 ) -> None:
-    """Write down the faults of `findings`, which are those of `wrong`; `set_aside` moves the files to quarantine as well.
+    """Write down the faults of `findings`, which are those of `wrong`; `quarantine` moves the files there as well.
 
-    Also without an order to repair: the next sync knows, and queries no longer point at them.
+    Also without an order to repair: the next sync knows, and queries no longer point at them; all of that before anything is moved.
+    What upstream no longer lists stays where it is, as nothing can take its place.
     """
-    for held, fault in zip(wrong, findings.faults, strict=True):
-        if set_aside:
-            tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
-        if held.sound or set_aside:
+    holdings.mark_damaged(held.id for held in wrong)
+    step("verify: damage entered")
+    for number, (held, fault) in enumerate(zip(wrong, findings.faults, strict=True)):
+        moved = False
+        if quarantine and holdings.is_listed(held.id):
+            moved = tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file) is not None
+            step("verify: damaged file set aside")
+        elif quarantine:
+            findings.faults[number] = replace(fault, problem=f"{fault.problem}; upstream no longer has it, so it stays as it is")
+        if held.sound or moved:
             about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
             journal.event("damaged", at=at, about=about, message=fault.problem)
-    holdings.mark_damaged(held.id for held in wrong)
 
 
 async def fetch_again(settings: Settings, wrong: Sequence[Held], findings: Findings, *, emit: Emit, wait: bool, now: Clock) -> None:

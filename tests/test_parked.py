@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import mirror as package
+from mirror.demo.archives import seven_zip
 from mirror.demo.catalogue import Catalogue, SampleFile, SampleSub
 from mirror.events import Failed
 from mirror.store.index import FILE
@@ -139,13 +140,35 @@ async def test_nothing_is_fetched_twice_for_a_sub_resource_that_is_held_back(mir
         mirror.clock.pass_(minutes=4)
         await mirror.sync()
         assert "download" not in mirror.requests()
-        assert mirror.staged() == [f"ready/gpf/BDALPHA/{FIRST.id}/{other.name}"]
+        assert [path.name for path in (mirror.root / ".staging" / "ready").rglob("*.bin")] == [other.name]
     mirror.upstream.catalogue = publish(GOOD, "BDALPHA", whole)
     mirror.clock.pass_(minutes=4)
     assert (await mirror.sync()).exit_code == 0
     assert mirror.paths("download") == sorted([PATH, *([] if md5 else [path])])
     assert mirror.tree() == ALL
     assert mirror.staged() == []
+
+
+async def test_an_archive_that_is_as_listed_and_broken_inside_is_fetched_once(mirror: Mirrored) -> None:
+    """It is tested again when its time comes; to fetch the same bytes once more would bring the same."""
+    broken = bytearray(seven_zip({"a.gpkg": bytes(range(256)) * 40}, "2026-09-15"))
+    broken[60] ^= 0xFF
+    sub = replace(FIRST, id="BDALPHA_BROKEN", files=(SampleFile("a.7z", bytes(broken)), SampleFile("a.md5", b"sums")))
+    mirror.upstream.catalogue = publish(GOOD, "BDALPHA", sub)
+    mirror.limits["test_archives"] = True
+    fetched = 0
+    for _ in range(8):
+        assert (await mirror.sync()).exit_code == 1
+        fetched += sum("BROKEN" in path for path in mirror.paths("download"))
+        mirror.clock.pass_(minutes=20)
+    assert fetched == 2
+    assert mirror.tree() == ALL
+    assert mirror.rows("SELECT file, failed_runs FROM parked_files") == [("a.7z", 4)]
+    whole = replace(sub, files=(SampleFile("a.7z", seven_zip({"a.gpkg": b"a"}, "2026-09-15")), sub.files[1]), updated="2026-12-01")
+    mirror.upstream.catalogue = publish(GOOD, "BDALPHA", whole)
+    assert (await mirror.sync()).exit_code == 0
+    assert [path.split("/")[-1] for path in mirror.paths("download")] == ["a.7z"]
+    assert mirror.tree() == offered(mirror.upstream.catalogue)
 
 
 async def test_what_went_bad_in_staging_meanwhile_is_not_published(parked: Mirrored) -> None:

@@ -116,7 +116,7 @@ def test_what_is_staged_beside_a_parked_file_is_left_there() -> None:
 
 def test_a_plan_keeps_in_staging_what_it_holds_back() -> None:
     plan = hold_back(plan_unit(wanted(), [FILE, SECOND, SIDE], {}, {}, Parking({FILE.name: PARKED}, NOW)), {SECOND.name: 50})
-    assert plan.staging == {SECOND.name, SIDE.name}
+    assert plan.staging == {FILE.name, SECOND.name, SIDE.name}
     assert [action.file for action in plan.transfers] == [SIDE]
     (held,) = [action for action in plan.actions if isinstance(action, Hold)]
     assert held.reason == "in staging, to appear together with x.7z.001, which is parked"

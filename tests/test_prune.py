@@ -379,6 +379,25 @@ async def test_a_sync_refused_for_want_of_space_is_no_reason_not_to_prune(mirror
     assert mirror.tree() == NEWEST
 
 
+async def test_an_index_that_is_built_anew_knows_too_little(mirror: Mirrored) -> None:
+    """Refused until a sync has taken in all that is here; what it takes in begins its grace anew. Aliases are left alone."""
+    with Index(mirror.root) as index:
+        index.connection.execute("INSERT INTO rebuilding (upstream, since) VALUES ('gpf', 'now')")
+    alias = mirror.root / "current" / "gpf" / "BDALPHA_TOUSTHEMES_GPKG_EPSG-2154_D038"
+    alias.unlink()
+    alias.symlink_to("../../data/gpf/BDALPHA/newer")
+    report = await mirror.prune()
+    assert (report.exit_code, mirror.tree(), os.readlink(alias)) == (4, ALL, "../../data/gpf/BDALPHA/newer")
+    assert "built anew" in report.reason
+    (mirror.root / FILE).unlink()
+    assert (await mirror.sync()).exit_code == 0
+    assert deleted(await mirror.prune()) == set()
+    mirror.clock.pass_(days=3)
+    await mirror.sync()
+    assert len(deleted(await mirror.prune())) == 12
+    assert mirror.tree() == NEWEST
+
+
 async def test_a_config_that_has_become_wider_needs_a_sync_first(tmp_path: Path, upstream: FakeUpstream) -> None:
     """What the new subscription wants is not known before."""
     narrow = {"resources": ["BDALPHA"], "zones": ["D038"], "edition": "all"}
@@ -609,6 +628,12 @@ async def test_a_reader_that_has_a_file_open_reads_it_to_its_end(mirror: Mirrore
 # -- dry run
 
 
+async def in_both_ways(mirror: Mirrored) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The documents of a dry run and of the prune after it, without what they may differ in: the time that they took."""
+    planned, done = (await mirror.prune(dry_run=True)).as_json(), (await mirror.prune()).as_json()
+    return {**planned, "seconds": 0}, {**done, "seconds": 0}
+
+
 def everything_under(root: Path) -> dict[str, tuple[int, int, int]]:
     """Inode, size and mtime of all that is there, but of the files of shared memory that any reader of the index makes."""
     found = {}
@@ -639,8 +664,7 @@ async def test_what_a_dry_run_says_is_what_a_prune_does(mirror: Mirrored) -> Non
     mirror.upstream.catalogue = publish(CATALOGUE, ALPHA.id, edition(LATEST, "2026-12-15", "2027-01-02"))
     await mirror.sync()
     (folder(mirror) / "notes.txt").write_bytes(b"mine")
-    planned = (await mirror.prune(dry_run=True)).as_json()
-    done = (await mirror.prune()).as_json()
+    planned, done = await in_both_ways(mirror)
     assert {action["action"] for action in planned["actions"]} == {"delete", "keep"}
     assert {**planned, "deleted": planned["planned"]} == {**done, "planned": done["deleted"]}
     assert planned["foreign"] == [str(folder(mirror) / "notes.txt")]
@@ -650,8 +674,7 @@ async def test_what_a_dry_run_says_is_what_a_prune_does(mirror: Mirrored) -> Non
 async def test_a_dry_run_is_refused_where_a_prune_would_be(mirror: Mirrored, guard: str) -> None:
     mirror.limits["max_delete_ratio"] = 0.1 if guard == "ratio" else 1
     mirror.clock.pass_(days=0 if guard == "ratio" else 3)
-    planned = (await mirror.prune(dry_run=True)).as_json()
-    done = (await mirror.prune()).as_json()
+    planned, done = await in_both_ways(mirror)
     assert {**planned, "deleted": planned["planned"]} == {**done, "planned": done["deleted"]}
     assert (planned["exit_code"], planned["planned"]["files"]) == (4, 0)
 

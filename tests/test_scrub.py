@@ -163,6 +163,23 @@ async def test_without_an_index_nothing_is_made(tmp_path: Path, upstream: FakeUp
     assert not mirror.root.exists()
 
 
+async def test_a_root_that_goes_away_meanwhile_is_not_made_anew(mirror: Mirrored) -> None:
+    """An unmounted disk is no mirror whose files are all missing."""
+    elsewhere = mirror.root.with_name("elsewhere")
+    scrubs = Scrubs(mirror)
+
+    def meanwhile() -> None:
+        if scrubs.seconds == 3:
+            mirror.root.rename(elsewhere)
+
+    scrubs.meanwhile = meanwhile
+    with pytest.raises(IndexUnusable):
+        await scrubs(100)
+    assert not mirror.root.exists()
+    elsewhere.rename(mirror.root)
+    assert mirror.rows("SELECT count(*) FROM files WHERE path IS NULL") == [(0,)]
+
+
 # -- what is wrong
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 from unicodedata import normalize
 
 from mirror.errors import UnsafeName
@@ -116,8 +117,8 @@ class UnitPlan:
 
     @property
     def staging(self) -> frozenset[str]:
-        """The files of which this plan wants what is in staging."""
-        return frozenset(action.file.name for action in self.actions if isinstance(action, Add | Replace | Adopt | Hold))
+        """The files of which this plan wants what is in staging; of a parked one too, which may be as listed and broken inside."""
+        return frozenset(action.file.name for action in self.actions if not isinstance(action, Keep))
 
 
 def plan_unit(
@@ -219,6 +220,16 @@ def hold_back(plan: UnitPlan, staged: Mapping[str, int]) -> UnitPlan:
         return Hold(action.file, f"in staging, to appear together with {held_by[name]}, which is parked")
 
     return replace(plan, actions=tuple(map(held, plan.actions)))
+
+
+def known_by(file: RemoteFile, size: int, md5: str) -> Literal["MD5", "size"] | None:
+    """By what bytes found in a folder, of which the index knows nothing, show as the file that upstream lists; None if not at all.
+
+    An MD5 proves it. A size alone does not: such a file may be kept, but what is wanted is fetched again.
+    """
+    if file.md5 is not None:
+        return "MD5" if file.md5 == md5 and file.size in (None, size) else None
+    return "size" if file.size == size else None
 
 
 def settled_key(digest: str, globs: Sequence[str]) -> str:

@@ -6,11 +6,12 @@ who is turned away can tell which of them it was, and so whether it is worth wai
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +37,7 @@ def root_lock(root: Path, *, brief: bool = False) -> Iterator[None]:
         (root / ".staging").mkdir(parents=True, exist_ok=True)
         fd = os.open(root / ".staging" / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise GuardRefused(f"cannot write to the mirror at {root}: {error.strerror}; check the folder and its owner") from error
+        raise GuardRefused(f"cannot write to the mirror at {root}: {_why(error)}") from error
     try:
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _ONE_BYTE if brief else _WHOLE_FILE)
@@ -46,10 +47,24 @@ def root_lock(root: Path, *, brief: bool = False) -> Iterator[None]:
             message = f"another run (pid {holder}) holds the lock of {root}; wait for it with --wait, or try later"
             raise Locked(message, brief=by_now in ("nobody", "brief")) from None
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # the lock holds without saying whose it is: on a full disk that is left out
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
+
+
+def _why(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"the disk is full{where}; make room"
+        case errno.EROFS:
+            return f"it is mounted read-only{where}"
+        case errno.EEXIST | errno.ENOTDIR | errno.EISDIR:
+            return f"{error.filename} is in the way: {(error.strerror or '').lower()}; move it away"
+        case _:
+            return f"{error.strerror}{where}; check the folder and its owner"
 
 
 def is_locked(root: Path) -> bool:

@@ -7,19 +7,22 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mirror.geometry import footprint_from_text, intersects
 from mirror.model import BBox
 from mirror.planning.volumes import archive_of
-from mirror.store.index import connect_reader
+from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
+
+T = TypeVar("T")
 
 STATES = ("current", "superseded", "withdrawn", "parked")
 
@@ -104,12 +107,32 @@ SELECT p.file, p.url, p.size, p.md5, NULL, NULL, NULL FROM parked_files p WHERE 
 """
 
 
+@contextmanager
+def _asking(reader: Reader) -> Iterator[None]:
+    """What SQLite refuses, and what rows hold that nobody has written there, comes out as what users can do about it."""
+    try:
+        with reading_rows():
+            yield
+    except sqlite3.Error as error:
+        raise why_unusable(reader.path, error) from error
+
+
+def _answer(question: Callable[[Reader], T]) -> Callable[[Reader], T]:
+    @wraps(question)
+    def asked(reader: Reader) -> T:
+        with _asking(reader):
+            return question(reader)
+
+    return asked
+
+
 class Reader:
     """Questions to the index of one root."""
 
     def __init__(self, root: Path) -> None:
         """Raises IndexUnusable."""
         self._data = root / "data"
+        self.path = root / FILE
         self.connection = connect_reader(root)
 
     def close(self) -> None:
@@ -117,12 +140,16 @@ class Reader:
         self.connection.close()
 
     def files(self, filters: Filters) -> Iterator[MirroredFile]:
-        """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile."""
-        self.connection.execute("BEGIN")
-        try:
-            yield from islice(self._files(filters), filters.limit)
-        finally:
-            self.connection.execute("ROLLBACK")
+        """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile.
+
+        Raises IndexDamaged where it turns out to be.
+        """
+        with _asking(self):
+            self.connection.execute("BEGIN")
+            try:
+                yield from islice(self._files(filters), filters.limit)
+            finally:
+                self.connection.execute("ROLLBACK")
 
     def _files(self, filters: Filters) -> Iterator[MirroredFile]:
         holding = self._holding(filters.members) if filters.members else None
@@ -260,6 +287,7 @@ class Reader:
 
     # -- how things stand
 
+    @_answer
     def subscriptions(self) -> list[dict[str, Any]]:
         """How each subscription that was ever synced stands."""
         # What verify has found since the last run is missing as much as what that run could not fetch.
@@ -276,6 +304,7 @@ class Reader:
             standings.append(row)
         return standings
 
+    @_answer
     def parked(self) -> list[dict[str, Any]]:
         """The files that are wanted and not to be had, with the reasons. `next_try` is None if the next sync tries."""
         rows = self.connection.execute(
@@ -290,6 +319,7 @@ class Reader:
         )
         return [dict(row) for row in rows]
 
+    @_answer
     def not_unpacked(self) -> list[dict[str, Any]]:
         """The sub-resources that could not be unpacked, with the reasons."""
         rows = self.connection.execute(
@@ -298,6 +328,7 @@ class Reader:
         )
         return [dict(row) for row in rows]
 
+    @_answer
     def unlisted(self) -> list[dict[str, Any]]:
         """What the last sync could not list, with the reasons: there may be files behind it that nobody knows of yet."""
         rows = self.connection.execute(
@@ -306,6 +337,7 @@ class Reader:
         )
         return [dict(row) for row in rows]
 
+    @_answer
     def last_run(self) -> dict[str, Any] | None:
         """The newest run, finished or not."""
         row = self.connection.execute(
@@ -313,6 +345,7 @@ class Reader:
         ).fetchone()
         return dict(row) if row else None
 
+    @_answer
     def totals(self) -> tuple[int, int]:
         """Files that are here, and their bytes."""
         row = self.connection.execute("SELECT coalesce(sum(stored_files), 0), coalesce(sum(stored_bytes), 0) FROM sub_resources")

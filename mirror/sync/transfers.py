@@ -23,13 +23,16 @@ from mirror.events import Emit, Failed, FileKey, Published
 from mirror.model import RemoteFile
 from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, settled_key
 from mirror.planning.volumes import publishing_groups
+from mirror.steps import step
 from mirror.store.catalogue import Catalogue, Unit
 from mirror.store.holdings import Holdings, StoredFile
 from mirror.store.journal import Journal
 from mirror.store.tree import Folder, Tree
 from mirror.sync.archiving import Archiving
+from mirror.sync.reconcile import SPLIT_ANEW
 from mirror.transfer.fetch import Fetcher
 from mirror.transfer.receive import BATCH, Hashes, Lane, hash_file
+from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.session import Session
 
@@ -115,7 +118,10 @@ class Transfers:
         archiving: Archiving,
         *,
         workers: int,
+        room: Room | None = None,
+        keeps_alias: Callable[[str], bool] = lambda series: False,
     ) -> None:
+        """`keeps_alias` says of a series that its alias has to stay as it is for now."""
         self._archiving = archiving
         self._session = session
         self._tree = tree
@@ -125,6 +131,8 @@ class Transfers:
         self._emit = emit
         self._now = now
         self._workers = workers
+        self._room = room
+        self._keeps_alias = keeps_alias
         self._publishing: asyncio.Queue[_Group | None] = asyncio.Queue()
 
     async def run(self, works: Iterable[UnitWork]) -> None:
@@ -164,7 +172,7 @@ class Transfers:
         iterator = iter(jobs)
 
         async def worker(number: int) -> None:
-            lane = Lane(f"{self._session.upstream}-{number}", small)
+            lane = Lane(f"{self._session.upstream}-{number}", small, self._room)
             lanes.append(lane)
             fetcher = Fetcher(self._session, lane, self._emit)
             for job in iterator:
@@ -265,7 +273,9 @@ class Transfers:
             return
         with self._holdings.transaction():
             for group in groups:
-                self._holdings.announce(group.work.unit.id, group.work.plan.wanted.sub.updated, group.moved)
+                work = group.work
+                self._holdings.announce(work.unit.id, work.plan.wanted.sub.updated, group.moved, work.plan.leftovers(group.names))
+        step("publication: announced")
         stamps = await asyncio.to_thread(self._place, groups)
         now = self._now()
         placed = [group for group in groups if group.obstacle is None]
@@ -276,10 +286,12 @@ class Transfers:
                 else:
                     for name in group.names:
                         self._park(_Job(group.work, group.work.actions[name]), group.obstacle, 1)
+        step("publication: entered")
         groups = placed
         self._archiving.published()
         for series in {group.work.unit.series for group in groups if not group.work.unpublished}:
-            if newest := self._holdings.newest_of(self._session.upstream, series):
+            newest = self._holdings.newest_of(self._session.upstream, series)
+            if newest and not self._keeps_alias(series):
                 await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
         for group in groups:
             work = group.work
@@ -295,6 +307,7 @@ class Transfers:
             for name in names
             if group.work.staged[name].size <= BATCH
         )
+        step("publication: flushed")
         for group, names in moves:
             leaving = group.work.plan.leftovers(group.names)
             if names or leaving:
@@ -322,13 +335,12 @@ class Transfers:
         if leaving := work.plan.leftovers(group.names):
             self._holdings.forget(work.unit.id, leaving)
             for name in leaving:
-                message = "upstream has split the archive anew, without this volume; set aside in .staging/quarantine"
-                self._journal.event("set-aside", at=now, about=work.key(name), message=message)
+                self._journal.event("set-aside", at=now, about=work.key(name), message=SPLIT_ANEW)
         if files:
             self._holdings.record(work.unit.id, work.plan.wanted.sub.updated, files, at=now)
-            self._archiving.expect(work.unit.id, group.names, [action.file.name for action in work.plan.actions])
             message = f"{count_text(len(files), 'file')}, {sum(file.size for file in files)} bytes"
-            self._journal.event("published", at=now, about=work.key(files[0].remote.name), message=message)
+            kind = "adopted" if work.adopted.issuperset(group.names) else "published"
+            self._journal.event(kind, at=now, about=work.key(files[0].remote.name), message=message)
         work.unpublished.difference_update(group.names)
         if not work.unpublished and not work.failed:
             kept = [action.file.size or 0 for action in work.plan.actions if action.file.name not in work.staged]

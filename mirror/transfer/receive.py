@@ -19,6 +19,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
+from mirror.errors import GuardRefused
+from mirror.transfer.room import Room, endless
+
 T = TypeVar("T")
 
 BATCH = 1 << 20
@@ -46,7 +49,9 @@ class Lane:
     costs more than it, and one thread that stays busy is handed over to less often.
     """
 
-    def __init__(self, name: str, small: ThreadPoolExecutor | None = None) -> None:
+    def __init__(self, name: str, small: ThreadPoolExecutor | None = None, room: Room | None = None) -> None:
+        """`room` is asked, in a thread, before bytes are written."""
+        self.room = room or endless()
         self.md5 = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-md5")
         self.disk = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-disk")
         self.flush = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-flush")
@@ -151,8 +156,9 @@ class Receiver:
         if self._broken:
             return  # a batch before this one is missing: after a gap nothing may be written
         try:
+            self._lane.room.take(size)
             _write(self._fd, chunks)
-        except OSError:
+        except (OSError, GuardRefused):
             self._broken = True
             raise
         self._written += size

@@ -15,7 +15,7 @@ from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors
 from mirror.cli.options import filter_options
 from mirror.cli.render import clean, clip, table, time_text
-from mirror.errors import IndexUnusable
+from mirror.errors import IndexMissing
 from mirror.model import BBox
 from mirror.store.lock import is_locked
 from mirror.store.query import STATES, Filters, MirroredFile, Reader
@@ -180,9 +180,7 @@ def _standings(settings: Settings) -> dict[str, Any]:
     }
     try:
         reader = Reader(settings.root)
-    except IndexUnusable as error:
-        if (settings.root / "index.sqlite").exists():
-            raise
+    except IndexMissing as error:
         click.echo(f"inspire-mirror: {error}", err=True)
     else:
         known = {row["subscription"]: row for row in reader.subscriptions()}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mirror.demo.catalogue import SampleSub
+from mirror.demo.samples import sample_catalogue
 from mirror.errors import ConfigError, IndexUnusable, Locked
 from mirror.pruning import PruneAction, PruneReport, prune
 from mirror.settings import Settings, from_mapping
@@ -75,9 +76,7 @@ def unpack(mirror: Mirrored, sub: SampleSub, *, known: bool = True) -> Path:
         if known:
             (unit,) = sql.execute("SELECT id FROM sub_resources WHERE sub_resource = ?", (sub.id,)).fetchone()
             sql.execute("INSERT INTO extractions (sub_resource_id, digest, extracted_at) VALUES (?, 'd', 'now')", (unit,))
-            sql.execute(
-                "INSERT INTO archives (id, sub_resource_id, archive, digest, probed_at) VALUES (?1, ?1, 'a', 'd', 'now')", (unit,)
-            )
+            sql.execute("INSERT INTO archives (id, sub_resource_id, archive, probed_at) VALUES (?1, ?1, 'a', 'now')", (unit,))
             sql.execute("INSERT INTO members (archive_id, position, member, type) VALUES (?, 0, 'a.gpkg', 'x')", (unit,))
     return place
 
@@ -380,6 +379,25 @@ async def test_a_sync_refused_for_want_of_space_is_no_reason_not_to_prune(mirror
     assert mirror.tree() == NEWEST
 
 
+async def test_an_index_that_is_built_anew_knows_too_little(mirror: Mirrored) -> None:
+    """Refused until a sync has taken in all that is here; what it takes in begins its grace anew. Aliases are left alone."""
+    with Index(mirror.root) as index:
+        index.connection.execute("INSERT INTO rebuilding (upstream, since) VALUES ('gpf', 'now')")
+    alias = mirror.root / "current" / "gpf" / "BDALPHA_TOUSTHEMES_GPKG_EPSG-2154_D038"
+    alias.unlink()
+    alias.symlink_to("../../data/gpf/BDALPHA/newer")
+    report = await mirror.prune()
+    assert (report.exit_code, mirror.tree(), os.readlink(alias)) == (4, ALL, "../../data/gpf/BDALPHA/newer")
+    assert "built anew" in report.reason
+    (mirror.root / FILE).unlink()
+    assert (await mirror.sync()).exit_code == 0
+    assert deleted(await mirror.prune()) == set()
+    mirror.clock.pass_(days=3)
+    await mirror.sync()
+    assert len(deleted(await mirror.prune())) == 12
+    assert mirror.tree() == NEWEST
+
+
 async def test_a_config_that_has_become_wider_needs_a_sync_first(tmp_path: Path, upstream: FakeUpstream) -> None:
     """What the new subscription wants is not known before."""
     narrow = {"resources": ["BDALPHA"], "zones": ["D038"], "edition": "all"}
@@ -568,12 +586,35 @@ async def test_what_is_unpacked_goes_with_its_archives(mirror: Mirrored) -> None
     unpack(mirror, OLDEST)
     unpack(mirror, LATEST)
     theirs = unpack(mirror, MIDDLE, known=False)
-    await mirror.prune()
+    planned, report = await mirror.prune(dry_run=True), await mirror.prune()
+    assert report.foreign == planned.foreign == [str(theirs)]
     assert sorted(path.name for path in theirs.parent.iterdir()) == [MIDDLE.id, LATEST.id]
     for table in ("extractions", "archives", "members"):
         assert mirror.rows(f"SELECT count(*) FROM {table}") == [(1,)]  # noqa: S608 - a constant
     assert mirror.tree() == NEWEST
     assert mirror.staged() == []
+
+
+async def test_what_a_sync_has_unpacked_goes_with_its_archives(tmp_path: Path) -> None:
+    """Real archives; a sync after the prune unpacks nothing again."""
+    async with FakeUpstream(sample_catalogue()) as upstream:
+        wanted = {"resources": ["BDTOPO"], "extract": True}
+        mirror = Mirrored(tmp_path / "root", upstream, one={**wanted, "edition": "all"})
+        mirror.limits.update(max_delete_ratio=1, grace="0s")
+        assert (await mirror.sync()).exit_code == 0
+        mirror.tables = {"one": {**wanted, "keep": 1}}
+        gone = deleted(await mirror.prune())
+        assert gone
+        for _ in range(2):
+            data, unpacked = (
+                {path.name for path in (mirror.root / base / "gpf" / "BDTOPO").iterdir()} for base in ("data", "extracted")
+            )
+            assert data == unpacked
+            assert data.isdisjoint(gone)
+            for table in ("archives", "extractions", "stored_files"):
+                query = f"SELECT DISTINCT s.sub_resource FROM {table} t JOIN sub_resources s ON s.id = t.sub_resource_id"  # noqa: S608
+                assert {name for (name,) in mirror.rows(query)} == data
+            assert (await mirror.sync()).exit_code == 0
 
 
 async def test_a_reader_that_has_a_file_open_reads_it_to_its_end(mirror: Mirrored) -> None:
@@ -585,6 +626,12 @@ async def test_a_reader_that_has_a_file_open_reads_it_to_its_end(mirror: Mirrore
 
 
 # -- dry run
+
+
+async def in_both_ways(mirror: Mirrored) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The documents of a dry run and of the prune after it, without what they may differ in: the time that they took."""
+    planned, done = (await mirror.prune(dry_run=True)).as_json(), (await mirror.prune()).as_json()
+    return {**planned, "seconds": 0}, {**done, "seconds": 0}
 
 
 def everything_under(root: Path) -> dict[str, tuple[int, int, int]]:
@@ -617,8 +664,7 @@ async def test_what_a_dry_run_says_is_what_a_prune_does(mirror: Mirrored) -> Non
     mirror.upstream.catalogue = publish(CATALOGUE, ALPHA.id, edition(LATEST, "2026-12-15", "2027-01-02"))
     await mirror.sync()
     (folder(mirror) / "notes.txt").write_bytes(b"mine")
-    planned = (await mirror.prune(dry_run=True)).as_json()
-    done = (await mirror.prune()).as_json()
+    planned, done = await in_both_ways(mirror)
     assert {action["action"] for action in planned["actions"]} == {"delete", "keep"}
     assert {**planned, "deleted": planned["planned"]} == {**done, "planned": done["deleted"]}
     assert planned["foreign"] == [str(folder(mirror) / "notes.txt")]
@@ -628,8 +674,7 @@ async def test_what_a_dry_run_says_is_what_a_prune_does(mirror: Mirrored) -> Non
 async def test_a_dry_run_is_refused_where_a_prune_would_be(mirror: Mirrored, guard: str) -> None:
     mirror.limits["max_delete_ratio"] = 0.1 if guard == "ratio" else 1
     mirror.clock.pass_(days=0 if guard == "ratio" else 3)
-    planned = (await mirror.prune(dry_run=True)).as_json()
-    done = (await mirror.prune()).as_json()
+    planned, done = await in_both_ways(mirror)
     assert {**planned, "deleted": planned["planned"]} == {**done, "planned": done["deleted"]}
     assert (planned["exit_code"], planned["planned"]["files"]) == (4, 0)
 

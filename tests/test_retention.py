@@ -237,7 +237,8 @@ def test_the_smallest_ratio_lets_nothing_go_and_the_largest_all() -> None:
         (NOW - WEEK + timedelta(seconds=1), None),
         (NOW - WEEK, "more than 7 days old"),
         (None, "missing"),
-        (NOW + timedelta(seconds=1), "in the future"),
+        (NOW + timedelta(hours=1), None),
+        (NOW + timedelta(days=2), "in the future"),
     ],
 )
 def test_an_upstream_must_have_been_listed_within_seven_days(listed_at: datetime | None, words: str | None) -> None:

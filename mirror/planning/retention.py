@@ -14,7 +14,7 @@ from math import ceil
 
 from mirror.amounts import count_text, size_text
 from mirror.model import Resource, SubResource
-from mirror.planning.changes import EVERYTHING, fingerprint, scopes_for
+from mirror.planning.changes import EVERYTHING, fingerprint, is_due, scopes_for
 from mirror.planning.selection import Wish, by_series, newest, select, wants_fields, wants_resource
 
 OLDEST_LISTING = timedelta(days=7)
@@ -199,11 +199,16 @@ def excesses(decision: Decision, ratio: float) -> list[tuple[str, str]]:
 # -- whether listings are good enough
 
 
-def upstream_gap(full_listed_at: datetime | None, unlisted: str | None, full_every: timedelta, now: datetime) -> str | None:
+def upstream_gap(
+    full_listed_at: datetime | None, unlisted: str | None, full_every: timedelta, now: datetime, *, rebuilding: bool = False
+) -> str | None:
     """Why nothing may be deleted on the ground of what is known of an upstream; None where there is no reason.
 
-    `full_listed_at` is when all of it was last listed, `unlisted` why the last sync could not list it, if it could not.
+    `full_listed_at` is when all of it was last listed, `unlisted` why the last sync could not list it, if it could not;
+    `rebuilding` says that the index does not know yet all that is here of it.
     """
+    if rebuilding:
+        return "the index is being built anew, and does not know yet all that is here; run `inspire-mirror sync` first"
     if unlisted is not None:
         return f"the last sync could not list the upstream ({unlisted}); run `inspire-mirror sync` first"
     return _too_old("the last full listing of the upstream", full_listed_at, full_every, now)
@@ -239,10 +244,10 @@ def _too_old(what: str, listed_at: datetime | None, full_every: timedelta, now: 
     advice = "run `inspire-mirror sync` first"
     if listed_at is None:
         return f"{what} is missing; {advice}"
+    if not is_due(listed_at, OLDEST_LISTING, now):
+        return None
     if listed_at > now:
         return f"{what} is dated {_minute(listed_at)}, in the future: the clock was wrong then, or is now; {advice}"
-    if now - listed_at >= OLDEST_LISTING:
-        if full_every > OLDEST_LISTING:
-            advice += ", with full_listing_every at 7d or less"
-        return f"{what} is of {_minute(listed_at)}, more than {OLDEST_LISTING.days} days old; {advice}"
-    return None
+    if full_every > OLDEST_LISTING:
+        advice += ", with full_listing_every at 7d or less"
+    return f"{what} is of {_minute(listed_at)}, more than {OLDEST_LISTING.days} days old; {advice}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -41,8 +41,10 @@ class Judge:
         catalogue: Catalogue,
         departures: Departures,
         journal: Journal,
+        rebuilding: Collection[str],
         now: Clock,
     ) -> None:
+        """`rebuilding` are the upstreams of which the index does not know yet all that is here."""
         self.refused: list[PruneRefusal] = []
         """What guards have refused."""
 
@@ -56,6 +58,7 @@ class Judge:
         self._catalogue = catalogue
         self._departures = departures
         self._journal = journal
+        self.rebuilding = rebuilding
         self._now = now
         wishes = wishes_of(settings, ())
         self.upstreams = tuple(dict.fromkeys(wish.upstream for wish in wishes))
@@ -85,7 +88,15 @@ class Judge:
         listed: dict[str, list[SubResource]] = {}
         for unit in self._catalogue.units(upstream, footprints=any(rule.wish.bbox is not None for rule in rules)):
             listed.setdefault(unit.sub.resource, []).append(unit.sub)
-        ground = _Ground(upstream, self._settings.upstream[upstream], rules, self._catalogue, self._journal, self._now())
+        ground = _Ground(
+            upstream,
+            self._settings.upstream[upstream],
+            rules,
+            self._catalogue,
+            self._journal,
+            self._now(),
+            rebuilding=upstream in self.rebuilding,
+        )
         decision = await asyncio.to_thread(
             decide,
             rules,
@@ -136,14 +147,23 @@ class _Ground:
     """Whether what is known of the listings of an upstream is ground enough for a deletion."""
 
     def __init__(
-        self, name: str, upstream: Upstream, rules: Sequence[Rule], catalogue: Catalogue, journal: Journal, now: datetime
+        self,
+        name: str,
+        upstream: Upstream,
+        rules: Sequence[Rule],
+        catalogue: Catalogue,
+        journal: Journal,
+        now: datetime,
+        *,
+        rebuilding: bool,
     ) -> None:
         self._every = upstream.full_listing_every
         self._now = now
         self._wishes = [rule.wish for rule in rules]
         self._resources = catalogue.resources(name)
         self._listings = catalogue.listings(name)
-        self.general = upstream_gap(catalogue.upstream(name).full_listed_at, journal.why_unlisted(name, at=now), self._every, now)
+        full_listed_at, unlisted = catalogue.upstream(name).full_listed_at, journal.why_unlisted(name, at=now)
+        self.general = upstream_gap(full_listed_at, unlisted, self._every, now, rebuilding=rebuilding)
         """Why there is none for any resource, if there is none."""
 
     def gap(self, resource: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -21,6 +22,7 @@ from mirror.store.departures import Departures, Leaving
 from mirror.store.holdings import Holdings
 from mirror.store.index import Index, connect_reader
 from mirror.store.journal import Journal
+from mirror.store.rebuilding import Rebuilding
 from mirror.store.trash import Trash
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, hold_lock, utc_now, wishes_of
@@ -66,8 +68,8 @@ async def prune(
         return PruneReport(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")
     with lock, Index(settings.root) as index:
         run = _Prune(settings, names, index, visit, emit, now)
-        report, began = run.report, now()
-        run.journal.start("prune", names or list(settings.subscription), at=began)
+        report, began = run.report, time.monotonic()
+        run.journal.start("prune", names or list(settings.subscription), at=now())
         try:
             await run.carry_out()
         except asyncio.CancelledError:
@@ -75,8 +77,8 @@ async def prune(
             report.outcome, report.reason = "interrupted", "interrupted; what is not listed as deleted is as it was"
         except (OSError, sqlite3.Error) as error:
             what = error_text(error) if isinstance(error, OSError) else f"the index could not be written: {error}"
-            report.outcome, report.reason = "incomplete", f"{what}; what was begun is ended by the next run"
-        report.seconds = (now() - began).total_seconds()
+            report.outcome, report.reason = "incomplete", f"{what}; the next run ends what was begun"
+        report.seconds = time.monotonic() - began
         with suppress(sqlite3.Error):
             run.journal.finish(report.outcome, report.exit_code, 0, report.as_json(), at=now())
         return report
@@ -109,11 +111,13 @@ class _Prune:
         self._trash = Trash(self._tree)
         self._holdings = Holdings(index)
         self._departures = Departures(index, self.journal)
-        self._judge = Judge(settings, names, self._tree, Catalogue(index), self._departures, self.journal, now)
+        catalogue = Catalogue(index)
+        self._rebuilding = Rebuilding(index, catalogue, self._holdings).marked()
+        self._judge = Judge(settings, names, self._tree, catalogue, self._departures, self.journal, self._rebuilding, now)
 
     async def preview(self) -> None:
         """Say what `carry_out` would do; all that is written is the copy of the index."""
-        began = self._now()
+        began = time.monotonic()
         for what in self._departures.leaving():
             self._tell(_begun(what))
             self.report.foreign += (
@@ -128,7 +132,7 @@ class _Prune:
                     self.report.foreign += self._judge.foreign[verdict.stored.id]
                 self._tell(_action(upstream, verdict))
         self._conclude()
-        self.report.seconds = (self._now() - began).total_seconds()
+        self.report.seconds = time.monotonic() - began
 
     async def carry_out(self) -> None:
         """End what a killed run had begun, then delete what may go."""
@@ -140,7 +144,8 @@ class _Prune:
             self.report.foreign += left.foreign
         for upstream in self._judge.upstreams:
             newest = self._holdings.refresh_states(upstream, at=self._now())
-            await to_the_end(asyncio.to_thread(_point_all, self._tree, upstream, newest))
+            if upstream not in self._rebuilding:  # else an alias may lead to what the index does not know yet
+                await to_the_end(asyncio.to_thread(_point_all, self._tree, upstream, newest))
         for upstream, decision in (await self._judge.decide()).items():
             links = await asyncio.to_thread(_links, self._tree, upstream)
             for verdict in decision.verdicts:

@@ -180,6 +180,10 @@ async def _sync(run: Run) -> None:
     await reconcile(run.tree, run.holdings, run.journal, at=run.now())
     await run.exit.finish()
     step("run: reconciled")
+<<<<<<< HEAD
+=======
+    await run.exit.finish()
+>>>>>>> prune
     async with run.sessions():
         if not await run.list_and_plan():
             return

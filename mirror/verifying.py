@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from mirror.events import Checked, Checking, Emit, FileKey, Note
 from mirror.settings import Settings
 from mirror.steps import step
 from mirror.store.holdings import Held, Holdings, held_files
-from mirror.store.index import FILE, BrokenRow, Index, connect_reader, find_damage, why_unusable
+from mirror.store.index import FILE, BrokenRow, Index, connect_reader, find_damage, is_damage, why_unusable
 from mirror.store.journal import Journal
 from mirror.store.rescue import set_aside
 from mirror.store.tree import Folder, Tree
@@ -112,8 +114,11 @@ async def verify(
     if names:
         wishes_of(settings, names)
     try:
-        await asyncio.to_thread(_check_index, settings.root, full)
-        return await _verify(settings, names, full=full, repair=repair, wait=wait, emit=emit, now=now)
+        try:
+            await asyncio.to_thread(_check_index, settings.root, full)
+            return await _verify(settings, names, full=full, repair=repair, wait=wait, emit=emit, now=now)
+        except sqlite3.Error as error:
+            raise why_unusable(settings.root / FILE, error) from error
     except (IndexMissing, IndexDamaged) as error:
         # Nothing is made where nothing is, least of all an empty mirror on a disk that is not mounted.
         if not repair or not any(Tree(settings.root).folders(name) for name in settings.upstream):
@@ -156,20 +161,17 @@ async def _verify(
                 raise
             return (await _look(tree, settings.root, names, full=full, emit=emit))[0]
         findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
-        index = stack.enter_context(Index(settings.root))
-        holdings, journal = Holdings(index), Journal(index)
-        if full:
-            holdings.mark_verified((held.id for held in sound), at=now())
-        # Also without an order to repair: the next sync knows, and queries no longer point at it. Before anything is moved.
-        holdings.mark_damaged(held.id for held in wrong)
-        step("verify: damage entered")
-        for held, fault in zip(wrong, findings.faults, strict=True):
-            if repair:
-                tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
-                step("verify: damaged file set aside")
-            if held.sound or repair:
-                about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
-                journal.event("damaged", at=now(), about=about, message=fault.problem)
+        try:
+            with Index(settings.root) as index:
+                # Also without an order to repair: the next sync knows, and queries no longer point at it. Before anything is moved.
+                _write_down(index, findings, sound if full else (), wrong, repair=repair, at=now())
+        except (GuardRefused, Locked, sqlite3.Error) as error:
+            if repair or is_damage(error):
+                raise
+            emit(Note(f"what was found could not be written down: {error}", "warning"))
+        for held in wrong if repair else ():
+            tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
+            step("verify: damaged file set aside")
     if repair and wrong:
         damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
         findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units)
@@ -180,6 +182,20 @@ async def _verify(
             for held, f in zip(wrong, findings.faults, strict=True)
         ]
     return findings
+
+
+def _write_down(
+    index: Index, findings: Findings, sound: Iterable[Held], wrong: Sequence[Held], *, repair: bool, at: datetime
+) -> None:
+    holdings, journal = Holdings(index), Journal(index)
+    with index.transaction():
+        holdings.mark_verified((held.id for held in sound), at=at)
+        holdings.mark_damaged(held.id for held in wrong)
+        for held, fault in zip(wrong, findings.faults, strict=True):
+            if held.sound or repair:
+                about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
+                journal.event("damaged", at=at, about=about, message=fault.problem)
+    step("verify: damage entered")
 
 
 async def _look(tree: Tree, root: Path, names: Sequence[str], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:

@@ -102,7 +102,7 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
         report.outcome, report.reason = "interrupted", "interrupted; what was fetched is kept, and the next sync goes on from there"
     except (OSError, sqlite3.Error) as error:
         damaged = isinstance(error, sqlite3.Error) and shows_damage(index, error)
-        report.outcome, report.reason = "incomplete", str(error) if damaged else broken_off(error)
+        report.outcome, report.reason = "incomplete", str(error) if damaged else broken_off(error, run.settings.root)
         with suppress(OSError, sqlite3.Error):
             if is_busy(error):
                 index.hurry()
@@ -117,7 +117,7 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
     except sqlite3.Error as error:
         damaged = damaged or shows_damage(index, error)
         report.outcome = "incomplete" if report.outcome == "complete" else report.outcome
-        report.reason = report.reason or (str(error) if damaged else broken_off(error))
+        report.reason = report.reason or (str(error) if damaged else broken_off(error, run.settings.root))
     return damaged
 
 
@@ -130,7 +130,7 @@ def _set_index_aside(root: Path, problem: str, *, at: datetime) -> str:
     return f"the index is damaged ({problem}); set aside as {place}: the next sync builds it anew from the files that are here"
 
 
-def broken_off(error: OSError | sqlite3.Error) -> str:
+def broken_off(error: OSError | sqlite3.Error, root: Path) -> str:
     """In one line, why a run could not go on, and what that means."""
     if is_busy(error):
         return (
@@ -139,10 +139,10 @@ def broken_off(error: OSError | sqlite3.Error) -> str:
         )
     if isinstance(error, sqlite3.Error):
         return f"the index could not be written: {error}; what was published is intact, and the next sync takes it in"
-    where = f": {error.filename}" if error.filename else ""
+    where = error.filename or root
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full{where}; what was published before is intact: make room, and the next sync goes on from there"
-    return f"the disk failed: {error.strerror or error}{where}; what was published before is intact"
+        return f"the disk is full ({where}); what was published before is intact: make room, and the next sync goes on from there"
+    return f"the disk failed ({where}: {error.strerror or error}); what was published before is intact"
 
 
 async def hold_lock(root: Path, *, wait: bool) -> ExitStack:

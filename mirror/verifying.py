@@ -57,15 +57,17 @@ class Findings:
 
     @property
     def exit_code(self) -> int:
-        """0 if the mirror is now as it should be, else 1; where the index could not be rebuilt, that of the sync that was to."""
-        if self.rebuilt and self.repair is not None and self.repair.exit_code:
+        """0 if the mirror is now as it should be, else 1; that of the sync that was to repair it, if it was interrupted, or had to
+        rebuild the index and could not.
+        """
+        if self.repair is not None and (self.rebuilt or self.repair.outcome == "interrupted") and self.repair.exit_code:
             return self.repair.exit_code
         return int(any(not fault.repaired for fault in self.faults))
 
     def as_json(self) -> dict[str, Any]:
         """The document of `verify --json`."""
         return {
-            "outcome": "faults" if self.exit_code else "complete",
+            "outcome": "interrupted" if self.exit_code == 130 else "faults" if self.exit_code else "complete",
             "exit_code": self.exit_code,
             "files": self.files,
             "bytes": self.bytes,

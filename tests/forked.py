@@ -6,7 +6,6 @@ ended, its exit code (that of a signal is negative).
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import os
@@ -23,6 +22,7 @@ from typing import Any
 
 import mirror
 import mirror.steps
+from mirror.cli.commands.runs import run_until_signal
 from mirror.errors import MirrorError
 from mirror.settings import from_mapping
 from mirror.sync import sync
@@ -118,8 +118,10 @@ def _outcome(order: Mapping[str, Any]) -> tuple[int, str]:
     settings = from_mapping(order["settings"], Path(order["folder"]), {})
     try:
         if order.get("verify"):
-            return asyncio.run(verify(settings, full=True, repair=True, now=lambda: LONG_AFTER)).exit_code, ""
-        report = asyncio.run(sync(settings, now=lambda: LONG_AFTER, patience=HASTE))
+            return run_until_signal(verify(settings, full=True, repair=True, now=lambda: LONG_AFTER)).exit_code, ""
+        report = run_until_signal(sync(settings, now=lambda: LONG_AFTER, patience=HASTE))
+    except KeyboardInterrupt:
+        return 130, ""
     except MirrorError as error:
         return error.exit_code, str(error)
     except Exception:

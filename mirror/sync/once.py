@@ -25,6 +25,7 @@ from mirror.sync.planner import verb
 from mirror.sync.reconcile import reconcile
 from mirror.sync.report import Account, Report
 from mirror.sync.run import Run
+from mirror.sync.transfers import OBSTACLES
 from mirror.sync.wiring import Clock, utc_now, wishes_of
 from mirror.upstream.session import Patience
 
@@ -142,6 +143,8 @@ def broken_off(error: OSError | sqlite3.Error, root: Path) -> str:
     where = error.filename or root
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full ({where}); what was published before is intact: make room, and the next sync goes on from there"
+    if isinstance(error, OBSTACLES):
+        return f"cannot go on at {where}: {error.strerror}; move it away, or permit it: what was published before is intact"
     return f"the disk failed ({where}: {error.strerror or error}); what was published before is intact"
 
 
@@ -191,6 +194,9 @@ async def _sync(run: Run) -> None:
     if not (listed and report.account.agrees and not report.failed):
         report.outcome = "incomplete"
         report.reason = run.excuse or _shortfall(report)
+    elif run.obstacles:
+        report.outcome = "incomplete"
+        report.reason = f"{len(run.obstacles)} links in current/ cannot be made: {run.obstacles[0]}; move away what is there"
 
 
 def _shortfall(report: Report) -> str:

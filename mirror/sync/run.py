@@ -34,7 +34,7 @@ from mirror.sync.planner import Planner
 from mirror.sync.rebuild import Rebuild, TakenIn
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
 from mirror.sync.report import Account, Report
-from mirror.sync.transfers import Transfers, UnitWork
+from mirror.sync.transfers import OBSTACLES, Transfers, UnitWork
 from mirror.sync.wiring import Clock, dialect_of, open_session, wishes_of
 from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
@@ -77,6 +77,8 @@ class Run:
         only: Collection[tuple[str, str, str]] | None = None,
     ) -> None:
         self._only = only
+        self.obstacles: list[str] = []
+        """What keeps aliases from being pointed."""
         self.transferring = False
         """Whether this run has come so far as to change what is here."""
         self._rebuilding_now: set[str] = set()
@@ -318,13 +320,17 @@ class Run:
         return every == {wish.name for wish in upstream.wishes} and upstream.refreshed.complete
 
     def refresh_states(self) -> None:
-        """States and aliases, from what is now in the index."""
+        """States and aliases, from what is now in the index. Raises OSError where the disk fails, not for what is in the way."""
+        self.obstacles.clear()
         for upstream in self.upstreams:
             newest = self.holdings.refresh_states(upstream.name)
             step("close: states refreshed")
             for series, (resource, sub_resource) in newest.items():
                 if not self._keeps_alias(upstream.name, series):
-                    self.tree.point(upstream.name, series, resource, sub_resource)
+                    try:
+                        self.tree.point(upstream.name, series, resource, sub_resource)
+                    except OBSTACLES as error:
+                        self.obstacles.append(f"{error.filename}: {error.strerror}")
 
     def _keeps_alias(self, upstream: str, series: str) -> bool:
         """Whether an alias leads to what an index that is being rebuilt does not know yet: it is not turned back from there."""

@@ -12,6 +12,7 @@ import errno
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -34,7 +35,12 @@ from mirror.upstream.crawl import in_parallel
 from mirror.upstream.session import Session
 
 _MOST_ROUNDS = 3
-_DISK_IS_FAILING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+_ENDS_THE_RUN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
+"""Errors that are none of the file or folder at hand: the next one would meet them as well."""
+
+
+OBSTACLES = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""What somebody has put in the way, or does not permit: it holds back only what it is in the way of."""
 
 
 class UnitWork:
@@ -202,6 +208,11 @@ class Transfers:
                     # What is served is not what was listed: perhaps the listing is no longer true.
                     self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
             return
+        except OSError as error:
+            if error.errno in _ENDS_THE_RUN:
+                raise
+            self._park(job, f"cannot be staged: {error.filename}: {error.strerror}", 1)
+            return
         self._staged(work, file, staged.hashes)
 
     async def _adopt(self, lane: Lane, work: UnitWork, file: RemoteFile) -> Hashes | None:
@@ -258,7 +269,8 @@ class Transfers:
         for series in {group.work.unit.series for group in groups if not group.work.unpublished}:
             newest = self._holdings.newest_of(self._session.upstream, series)
             if newest and not self._keeps_alias(series):
-                await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
+                with suppress(*OBSTACLES):  # the end of the run tries again, and says what was in the way
+                    await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
         for group in groups:
             work = group.work
             for name in group.names:
@@ -281,7 +293,7 @@ class Transfers:
                 try:
                     self._tree.publish(group.work.folder, names, replacing=ours, leaving=leaving)
                 except OSError as error:
-                    if error.errno in _DISK_IS_FAILING:
+                    if error.errno in _ENDS_THE_RUN:
                         raise
                     group.obstacle = f"something is in the way: {error.filename}: {error.strerror}"
         last = {id(group.work): group for group in groups}

@@ -74,11 +74,16 @@ def why_unusable(path: Path, error: sqlite3.Error) -> MirrorError:
             f"the index at {path} is locked by another program (sqlite3 with an open transaction, for example); end that, and try "
             "again: nothing was changed"
         )
-    if path.is_dir():
-        return IndexUnusable(f"there is a folder at {path}, where the index should be; move it away")
+    for place in (path, *_beside(path)):
+        if place.is_dir():
+            return IndexUnusable(f"there is a folder at {place}, where a file of the index should be; move it away")
     if _code(error) in _NO_ROOM or (_code(error) == sqlite3.SQLITE_CANTOPEN and _is_full(path.parent)):
         return GuardRefused(f"the disk has no room for the index at {path}, or fails ({error}); nothing was changed")
     return IndexUnusable(f"cannot open the index at {path}: {error}; check the file, its folder and their owner")
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
 def _is_full(folder: Path) -> bool:
@@ -102,7 +107,7 @@ def connect_reader(root: Path) -> sqlite3.Connection:
         raise missing(root)
     # Even a reader of a WAL database writes: it makes a file of shared memory beside it, unless a writer has. Who may not do that,
     # or has no room for it, reads the file as it lies there, which is sound as long as no write-ahead log belongs to it.
-    log = path.with_name(f"{path.name}-wal")
+    log, _ = _beside(path)
     alone = not (log.exists() and log.stat().st_size)
     forbidden = alone and not os.access(root, os.W_OK, effective_ids=True)
     try:
@@ -155,6 +160,10 @@ class Index:
         from mirror.store.schema import migrations
 
         self.path = root / FILE
+        for place in (self.path, *_beside(self.path)):
+            # SQLite would open it to read, and leave files beside it that are not to be written either.
+            if place.exists() and not place.is_dir() and not os.access(place, os.W_OK, effective_ids=True):
+                raise IndexUnusable(f"cannot write to {place}; check the file and its owner")
         connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None, cached_statements=256)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from mirror.errors import GuardRefused, Locked
+from mirror.errors import GuardRefused, Locked, os_error_text
 from mirror.events import Emit, Note
 from mirror.planning.plan import Park
 from mirror.settings import Settings
@@ -140,12 +140,12 @@ def broken_off(error: OSError | sqlite3.Error, root: Path) -> str:
         )
     if isinstance(error, sqlite3.Error):
         return f"the index could not be written: {error}; what was published is intact, and the next sync takes it in"
-    where = error.filename or root
+    text = os_error_text(error, root)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full ({where}); what was published before is intact: make room, and the next sync goes on from there"
+        return f"the disk is full ({text}); what was published before is intact: make room, and the next sync goes on from there"
     if isinstance(error, OBSTACLES):
-        return f"cannot go on at {where}: {error.strerror}; move it away, or permit it: what was published before is intact"
-    return f"the disk failed ({where}: {error.strerror or error}); what was published before is intact"
+        return f"cannot go on ({text}): move away what is there, or permit it; what was published before is intact"
+    return f"the disk failed ({text}); what was published before is intact"
 
 
 async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
@@ -196,7 +196,9 @@ async def _sync(run: Run) -> None:
         report.reason = run.excuse or _shortfall(report)
     elif run.obstacles:
         report.outcome = "incomplete"
-        report.reason = f"{len(run.obstacles)} links in current/ cannot be made: {run.obstacles[0]}; move away what is there"
+        report.reason = (
+            f"{len(run.obstacles)} links in current/ cannot be made ({run.obstacles[0]}): move away what is there, or permit it"
+        )
 
 
 def _shortfall(report: Report) -> str:

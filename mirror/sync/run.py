@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from mirror.amounts import count_text, size_text
-from mirror.errors import GuardRefused, UpstreamUnavailable
+from mirror.errors import GuardRefused, UpstreamUnavailable, os_error_text
 from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Withdrawn, fan_out
 from mirror.planning.plan import Action, Adopt, Keep, Park, Replace
 from mirror.planning.selection import Wish
@@ -330,7 +330,7 @@ class Run:
                     try:
                         self.tree.point(upstream.name, series, resource, sub_resource)
                     except OBSTACLES as error:
-                        self.obstacles.append(f"{error.filename}: {error.strerror}")
+                        self.obstacles.append(os_error_text(error))
 
     def _keeps_alias(self, upstream: str, series: str) -> bool:
         """Whether an alias leads to what an index that is being rebuilt does not know yet: it is not turned back from there."""

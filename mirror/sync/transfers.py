@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Literal
 
 from mirror.amounts import count_text
-from mirror.errors import TransferError
+from mirror.errors import TransferError, os_error_text
 from mirror.events import Emit, Failed, FileKey, Published
 from mirror.model import RemoteFile
 from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, publishing_groups, settled_key
@@ -211,7 +211,7 @@ class Transfers:
         except OSError as error:
             if error.errno in _ENDS_THE_RUN:
                 raise
-            self._park(job, f"cannot be staged: {error.filename}: {error.strerror}", 1)
+            self._park(job, f"cannot be staged: {os_error_text(error)}", 1)
             return
         self._staged(work, file, staged.hashes)
 
@@ -295,7 +295,7 @@ class Transfers:
                 except OSError as error:
                     if error.errno in _ENDS_THE_RUN:
                         raise
-                    group.obstacle = f"something is in the way: {error.filename}: {error.strerror}"
+                    group.obstacle = f"something is in the way: {os_error_text(error)}"
         last = {id(group.work): group for group in groups}
         return [self._stamp(group.work) if last[id(group.work)] is group else None for group in groups]
 

@@ -103,12 +103,12 @@ def connect_reader(root: Path) -> sqlite3.Connection:
         Locked: another program has locked even readers out.
     """
     path = root / FILE
-    if not path.exists():
+    log, _ = _beside(path)
+    alone = not (log.exists() and log.stat().st_size)
+    if not path.exists() or (alone and path.is_file() and path.stat().st_size == 0):
         raise missing(root)
     # Even a reader of a WAL database writes: it makes a file of shared memory beside it, unless a writer has. Who may not do that,
     # or has no room for it, reads the file as it lies there, which is sound as long as no write-ahead log belongs to it.
-    log, _ = _beside(path)
-    alone = not (log.exists() and log.stat().st_size)
     forbidden = alone and not os.access(root, os.W_OK, effective_ids=True)
     try:
         return _connect(path, "immutable=1" if forbidden else "mode=ro")

@@ -126,13 +126,8 @@ class Departures:
     def leaving(self, unit_id: int | None = None) -> list[Leaving]:
         """What was announced and has not been removed: all of it, or this one."""
         rows = self._index.connection.execute(
-<<<<<<< HEAD
-            "SELECT l.reason, s.id, s.upstream, s.resource, s.sub_resource, s.edition_date FROM leaving l "
-            "JOIN sub_resources s ON s.id = l.sub_resource_id WHERE ?1 IS NULL OR s.id = ?1 "
-=======
             "SELECT l.reason, s.id, s.upstream, s.resource, s.sub_resource, s.edition_date "
             "FROM leaving l JOIN sub_resources s ON s.id = l.sub_resource_id WHERE ?1 IS NULL OR s.id = ?1 "
->>>>>>> prune
             "ORDER BY s.upstream, s.resource, s.sub_resource",
             (unit_id,),
         )

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mirror.amounts import count_text
-from mirror.errors import GuardRefused, Locked
+from mirror.errors import GuardRefused, Locked, os_error_text
 from mirror.events import Emit, Note
 from mirror.planning.plan import Hold, Park
 from mirror.settings import Settings
@@ -26,6 +26,7 @@ from mirror.sync.planner import verb
 from mirror.sync.reconcile import reconcile
 from mirror.sync.report import Account, Report
 from mirror.sync.run import Run
+from mirror.sync.transfers import OBSTACLES
 from mirror.sync.wiring import Clock, utc_now, wishes_of
 from mirror.upstream.session import Patience
 
@@ -105,7 +106,7 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
         report.outcome, report.reason = "interrupted", "interrupted; what was fetched is kept, and the next sync goes on from there"
     except (OSError, sqlite3.Error) as error:
         damaged = isinstance(error, sqlite3.Error) and shows_damage(index, error)
-        report.outcome, report.reason = "incomplete", str(error) if damaged else broken_off(error)
+        report.outcome, report.reason = "incomplete", str(error) if damaged else broken_off(error, run.settings.root)
         with suppress(OSError, sqlite3.Error):
             if is_busy(error):
                 index.hurry()
@@ -120,7 +121,7 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
     except sqlite3.Error as error:
         damaged = damaged or shows_damage(index, error)
         report.outcome = "incomplete" if report.outcome == "complete" else report.outcome
-        report.reason = report.reason or (str(error) if damaged else broken_off(error))
+        report.reason = report.reason or (str(error) if damaged else broken_off(error, run.settings.root))
     return damaged
 
 
@@ -133,7 +134,7 @@ def _set_index_aside(root: Path, problem: str, *, at: datetime) -> str:
     return f"the index is damaged ({problem}); set aside as {place}: the next sync builds it anew from the files that are here"
 
 
-def broken_off(error: OSError | sqlite3.Error) -> str:
+def broken_off(error: OSError | sqlite3.Error, root: Path) -> str:
     """In one line, why a run could not go on, and what that means."""
     if is_busy(error):
         return (
@@ -142,10 +143,12 @@ def broken_off(error: OSError | sqlite3.Error) -> str:
         )
     if isinstance(error, sqlite3.Error):
         return f"the index could not be written: {error}; what was published is intact, and the next sync takes it in"
-    where = f": {error.filename}" if error.filename else ""
+    text = os_error_text(error, root)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full{where}; what was published before is intact: make room, and the next sync goes on from there"
-    return f"the disk failed: {error.strerror or error}{where}; what was published before is intact"
+        return f"the disk is full ({text}); what was published before is intact: make room, and the next sync goes on from there"
+    if isinstance(error, OBSTACLES):
+        return f"cannot go on ({text}): move away what is there, or permit it; what was published before is intact"
+    return f"the disk failed ({text}); what was published before is intact"
 
 
 async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
@@ -180,10 +183,6 @@ async def _sync(run: Run) -> None:
     await reconcile(run.tree, run.holdings, run.journal, at=run.now())
     await run.exit.finish()
     step("run: reconciled")
-<<<<<<< HEAD
-=======
-    await run.exit.finish()
->>>>>>> prune
     async with run.sessions():
         if not await run.list_and_plan():
             return
@@ -206,6 +205,11 @@ async def _sync(run: Run) -> None:
     if not (listed and report.account.agrees and not report.failed):
         report.outcome = "incomplete"
         report.reason = run.excuse or _shortfall(report)
+    elif run.obstacles:
+        report.outcome = "incomplete"
+        report.reason = (
+            f"{len(run.obstacles)} links in current/ cannot be made ({run.obstacles[0]}): move away what is there, or permit it"
+        )
 
 
 def _shortfall(report: Report) -> str:

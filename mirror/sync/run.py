@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from mirror.amounts import count_text, size_text
-from mirror.errors import GuardRefused, UpstreamUnavailable
+from mirror.errors import GuardRefused, UpstreamUnavailable, os_error_text
 from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Withdrawn, fan_out
 from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
@@ -39,7 +39,7 @@ from mirror.sync.planner import Planner
 from mirror.sync.rebuild import Rebuild, TakenIn
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
 from mirror.sync.report import Account, Report
-from mirror.sync.transfers import Transfers, UnitWork
+from mirror.sync.transfers import OBSTACLES, Transfers, UnitWork
 from mirror.sync.wiring import Clock, dialect_of, open_session, wishes_of
 from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
@@ -85,7 +85,8 @@ class Run:
     ) -> None:
         self._only = only
         self._retry = retry
-
+        self.obstacles: list[str] = []
+        """What keeps aliases from being pointed."""
         self.transferring = False
         """Whether this run has come so far as to change what is here."""
         self._rebuilding_now: set[str] = set()
@@ -348,13 +349,17 @@ class Run:
         return every == {wish.name for wish in upstream.wishes} and upstream.refreshed.complete
 
     def refresh_states(self) -> None:
-        """States and aliases, from what is now in the index."""
+        """States and aliases, from what is now in the index. Raises OSError where the disk fails, not for what is in the way."""
+        self.obstacles.clear()
         for upstream in self.upstreams:
             newest = self.holdings.refresh_states(upstream.name, at=self.now())
             step("close: states refreshed")
             for series, (resource, sub_resource) in newest.items():
                 if not self._keeps_alias(upstream.name, series):
-                    self.tree.point(upstream.name, series, resource, sub_resource)
+                    try:
+                        self.tree.point(upstream.name, series, resource, sub_resource)
+                    except OBSTACLES as error:
+                        self.obstacles.append(os_error_text(error))
 
     def _keeps_alias(self, upstream: str, series: str) -> bool:
         """Whether an alias leads to what an index that is being rebuilt does not know yet: it is not turned back from there."""

@@ -74,7 +74,7 @@ async def sync(
                 run.close_account()
         report.seconds = (now() - began).total_seconds()
         try:
-            if report.outcome in ("refused", "unavailable", "interrupted"):
+            if report.outcome in ("refused", "unavailable", "interrupted") and not run.accounted:
                 run.journal.attempted({wish.name: wish.upstream for wish in run.wishes}, report.outcome, at=now())
             run.journal.finish(report.outcome, report.exit_code, report.requests, report.as_json(), at=now())
         except sqlite3.Error as error:
@@ -125,7 +125,9 @@ async def _sync(run: Run) -> None:
             raise
         run.close_account()
     listed = not run.excuses and all(upstream.refreshed.complete for upstream in run.upstreams)
-    if not (listed and report.account.agrees and not report.failed):
+    if run.refusals:
+        report.outcome, report.reason = "refused", run.refusal
+    elif not (listed and report.account.agrees and not report.failed):
         report.outcome = "incomplete"
         report.reason = run.excuse or _shortfall(report)
 
@@ -176,7 +178,9 @@ async def plan(
                 visit(PlannedAction(verb(action), action.reason, upstream, sub.resource, sub.id, file.name, file.size))
             counts = report.planned
             report.account = Account(sum(counts.values()) - counts["bytes"] + parked, counts["keep"], counts["keep"])
-            if run.excuses or report.failed or parked:
+            if run.refusals:
+                report.outcome, report.reason = "refused", run.refusal
+            elif run.excuses or report.failed or parked:
                 report.outcome, report.reason = "incomplete", run.excuse or "some of what is wanted cannot be had"
             try:
                 run.guard_space()

@@ -15,10 +15,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from mirror.amounts import size_text
 from mirror.errors import GuardRefused, UpstreamUnavailable
-from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Withdrawn, fan_out
+from mirror.events import Emit, Event, FileKey, ListingFailed, ListingRefused, Note, Planned, Withdrawn, fan_out
 from mirror.planning.plan import Action, Adopt, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Upstream
@@ -27,6 +28,7 @@ from mirror.store.holdings import Holdings
 from mirror.store.index import Index
 from mirror.store.journal import Journal, Standing
 from mirror.store.tree import Tree
+from mirror.sync.guarding import Guards
 from mirror.sync.planner import Planner
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
 from mirror.sync.report import Account, Report
@@ -35,6 +37,8 @@ from mirror.sync.wiring import Clock, dialect_of, open_session, wishes_of
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.pace import Gate
 from mirror.upstream.session import Patience, Session
+
+_MOST_TOLD = 3  # refused listings that the reason of a run names; the events have all
 
 
 @dataclass
@@ -47,7 +51,9 @@ class _Upstream:
     session: Session
     planner: Planner
     refreshed: Refreshed = field(default_factory=lambda: Refreshed((), (), False))
-    available: bool = True
+    missing: Literal["", "unavailable", "refused"] = ""
+    """Why there is no listing of it at all, if there is none."""
+
     settled: set[int] = field(default_factory=set)
     """Row ids of the sub-resources of which all is here."""
 
@@ -72,7 +78,14 @@ class Run:
         self.wishes = wishes_of(settings, names)
         self.report = Report()
         self.excuses: list[UpstreamUnavailable] = []
+        self.refusals: list[str] = []
+        """Why listings were refused, of whole upstreams or of parts."""
+
+        self.accounted = False
+        """Whether the standings of this run have been written."""
+
         self.now = now
+        self._index = index
         self.tree = Tree(settings.root)
         self.catalogue = Catalogue(index)
         self.holdings = Holdings(index)
@@ -88,6 +101,8 @@ class Run:
                 self.journal.event("withdrawn", at=self.now(), about=about, message="no longer listed upstream; kept here")
             case ListingFailed(upstream, what, _, reason, _):
                 self.journal.event("listing-failed", at=self.now(), about=FileKey(upstream, what, "", ""), message=reason)
+            case ListingRefused(upstream, what, _, reason):
+                self.journal.event("listing-refused", at=self.now(), about=FileKey(upstream, what, "", ""), message=reason)
 
     @asynccontextmanager
     async def sessions(self) -> AsyncIterator[None]:
@@ -112,12 +127,16 @@ class Run:
             yield
 
     async def list_and_plan(self) -> bool:
-        """Refresh the catalogue and find the sub-resources in which something is to do; False if no upstream can be had."""
+        """Refresh the catalogue and find the sub-resources in which something is to do; False if no upstream can be had.
+
+        An upstream whose listing is refused is left as it is; the others go on.
+        """
         for upstream in self.upstreams:
             refresh = Refresh(
                 upstream.session,
                 dialect_of(upstream.name, upstream.settings),
                 self.catalogue,
+                Guards(upstream.name, self._index, self.catalogue, self.now, self.settings.limits.max_shrink_ratio),
                 self.emit,
                 self.now,
                 workers=upstream.settings.downloads,
@@ -126,14 +145,20 @@ class Run:
             try:
                 upstream.refreshed = await refresh.run(upstream.wishes)
             except UpstreamUnavailable as error:
-                upstream.available = False
+                upstream.missing = "unavailable"
                 self.excuses.append(error)
                 continue
+            except GuardRefused as error:
+                upstream.missing = "refused"
+                self.refusals.append(str(error))
+                continue
+            self.refusals += upstream.refreshed.refused
             self.report.remarks += upstream.refreshed.remarks
             for remark in upstream.refreshed.remarks:
                 self.emit(Note(remark, "warning"))
-        if not any(upstream.available for upstream in self.upstreams):
-            self.report.outcome, self.report.reason = "unavailable", self.excuse
+        if all(upstream.missing for upstream in self.upstreams):
+            self.report.outcome = "refused" if self.refusals else "unavailable"
+            self.report.reason = self.refusal or self.excuse
             return False
         for excuse in self.excuses:
             self.emit(Note(str(excuse), "warning"))
@@ -144,6 +169,12 @@ class Run:
     def excuse(self) -> str:
         """Why upstreams could not be had; empty if all could."""
         return "; ".join(map(str, self.excuses))
+
+    @property
+    def refusal(self) -> str:
+        """Why listings were refused; empty if none was."""
+        more = f"; and {len(self.refusals) - _MOST_TOLD} more" if len(self.refusals) > _MOST_TOLD else ""
+        return "; ".join(self.refusals[:_MOST_TOLD]) + more
 
     async def _plan(self) -> None:
         add = replace = keep = size = 0
@@ -159,6 +190,8 @@ class Run:
                 if upstream.planner.settled(wanted):
                     keep += wanted.unit.settled_files
                     upstream.settled.add(wanted.unit.id)
+                    continue
+                if wanted.held:
                     continue
                 plan = upstream.planner.plan(wanted)
                 upstream.unsettled.append(wanted)
@@ -260,8 +293,8 @@ class Run:
     def close_account(self) -> None:
         """States, aliases and standings, from what is now in the index and on disk."""
         for upstream in self.upstreams:
-            if not upstream.available:
-                self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, "unavailable", at=self.now())
+            if upstream.missing:
+                self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, upstream.missing, at=self.now())
                 continue
             if self._knows_all(upstream):
                 self.holdings.unpark_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
@@ -270,6 +303,7 @@ class Run:
                 self._stand(upstream, wish, accounts)
             self.report.account = sum((account for account, _ in accounts.values()), self.report.account)
         self.refresh_states()
+        self.accounted = True
 
     def _accounts(self, upstream: _Upstream) -> dict[int, tuple[Account, int]]:
         """The account of each wanted sub-resource; only what was not settled before this run can have changed in the index."""
@@ -292,7 +326,7 @@ class Run:
         standing = Standing(
             wish.name,
             upstream.name,
-            "complete" if complete else "incomplete",
+            "refused" if upstream.refreshed.refused else "complete" if complete else "incomplete",
             account.expected,
             account.present,
             sum(accounts[wanted.unit.id][1] for wanted in units),

@@ -1,8 +1,8 @@
 """Which listings are not believed: those that have shrunk by far, and those that are older than what was seen before.
 
 A listing can be complete and still be wrong: half a catalogue after a botched publication, or yesterday's from a server or a cache
-that is behind. Taken at its word, it would mark what is there as withdrawn, and fetch again what was replaced. Each rule returns why a
-listing is refused, for people, or None; `max_shrink_ratio = 1` switches all of them off.
+that is behind. Taken at its word, it would mark what is there as withdrawn, and fetch again what was replaced. Each rule returns why
+a listing is refused, for people, or None; `max_shrink_ratio = 1` switches all of them off.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from mirror.planning.changes import published_day
 from mirror.planning.plan import archive_of
 
 Days = Mapping[str, date | None]
-"""The day of publication of each entry of a listing, by its id; None where it has none. What was seen before has only days that count.
+"""The day of publication of each entry of a listing, by its id; None where it has none.
+
+Of what was seen before, only the days that count (`counted`).
 """
 
 _ADVICE = "not believed, and nothing was changed; if it is right, run once with INSPIRE_MIRROR_LIMITS__MAX_SHRINK_RATIO=1"
@@ -60,7 +62,8 @@ def refuse_files(before: Iterable[str], listed: Iterable[str], most: float) -> s
     old, new = _units(before), _units(listed)
     if most >= 1 or not _shrunken(old, new, most):
         return None
-    return f"it lists {count_text(new, 'file')} where it listed {old}, {_more_than(most)} (volumes of an archive count as one): {_ADVICE}"
+    entries = f"{count_text(new, 'file')} where it listed {old} (volumes of an archive count as one)"
+    return f"it lists {entries}, {_more_than(most)}: {_ADVICE}"
 
 
 def contradicts(before: Days, listed: Days, since: date) -> bool:
@@ -70,7 +73,7 @@ def contradicts(before: Days, listed: Days, since: date) -> bool:
     everything has to be listed to know.
     """
     known = [name for name, day in before.items() if day == since]
-    return bool(known) and not any(name in listed and (listed[name] is None or listed[name] >= since) for name in known)
+    return bool(known) and not any(name in listed and (listed[name] or since) >= since for name in known)
 
 
 def _shrunken(before: int, listed: int, most: float) -> bool:

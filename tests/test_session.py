@@ -8,10 +8,8 @@ import json
 import logging
 import re
 import socket
-import ssl
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -29,6 +27,7 @@ from mirror.events import Event, Requested, Retrying, Walled
 from mirror.upstream.answer import LARGEST_FEED
 from mirror.upstream.session import Feed, Patience, Session, user_agent
 
+from .tls import over_tls
 from .upstream import FakeUpstream, Fault, faults, simple_catalogue
 
 CATALOGUE = simple_catalogue(resources=1, subs=1, files=1, size=1000)
@@ -367,20 +366,6 @@ async def test_an_encoding_that_was_not_asked_for_is_refused(upstream: FakeUpstr
 
 
 # -- certificates
-
-
-@asynccontextmanager
-async def over_tls(fake: FakeUpstream, authority: trustme.CA, name: str) -> AsyncIterator[str]:
-    """Serves `fake` with a certificate for `name`, and yields its address."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(name).configure_cert(context)
-    runner = web.AppRunner(fake.application(), access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        yield f"https://127.0.0.1:{runner.addresses[0][1]}/telechargement"
-    finally:
-        await runner.cleanup()
 
 
 async def test_an_authority_of_our_own_is_named_in_ca_file(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Which listings are not believed: those that have shrunk by far, and those that are older than what was seen before.
 
 A listing can be complete and still be wrong: half a catalogue after a botched publication, or yesterday's from a server or a cache
-that is behind. Taken at its word, it would mark what is there as withdrawn, and fetch again what was replaced. Each rule returns why
-a listing is refused, for people, or None; `max_shrink_ratio = 1` switches all of them off.
+that is behind. Taken at its word, it would mark what is there as withdrawn, and fetch again what was replaced. Each rule returns
+why a listing is refused, for people, or None; `max_shrink_ratio = 1` switches all of them off.
 """
 
 from __future__ import annotations

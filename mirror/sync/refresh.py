@@ -127,8 +127,8 @@ class Refresh:
                 self._give_up(resource.id, resource.url, problem, attempts=1)
         known = self._catalogue.resources(self._upstream)
         high_water = next_high_water(resources, known, facts.high_water, began, full=since is None)
-        self._catalogue.save_resources(self._upstream, resources, complete=since is None)
-        self._catalogue.save_upstream(self._upstream, UpstreamFacts(high_water, facts.full_listed_at if since else began))
+        reached = UpstreamFacts(high_water, facts.full_listed_at if since else began)
+        self._catalogue.save_resources(self._upstream, resources, complete=since is None, facts=reached)
 
     async def _list_resources(self, since: date | None) -> Listing[Resource]:
         try:

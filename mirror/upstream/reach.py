@@ -124,10 +124,11 @@ class Reach(AbstractResolver):
     def is_home(self, url: URL) -> bool:
         """Whether a request goes to the upstream itself, and so may carry its key; the same host over TLS is home too."""
         base = self._base
-        if url.origin() == base.origin():
+        if url.host != base.host:
+            return False
+        if (url.scheme, url.port) == (base.scheme, base.port):
             return True
-        upgraded = (base.scheme, url.scheme) == ("http", "https")
-        return upgraded and url.host == base.host and base.is_default_port() and url.is_default_port()
+        return (base.scheme, base.port, url.scheme, url.port) == ("http", 80, "https", 443)
 
     def redirected(self, at: URL, location: str) -> URL:
         """Where a redirect leads from `at`, without the key or any other credential. Raises OutOfReach where we do not go."""

@@ -208,12 +208,25 @@ async def test_what_is_final_is_not_tried_again(upstream: FakeUpstream, code: in
 async def test_a_page_that_never_comes_is_the_page_while_others_come(upstream: FakeUpstream) -> None:
     """The first pages lost are told as such; when one after the other is lost, it is the upstream."""
     upstream.script("capabilities", [faults.status(500)], forever=True)
-    async with session(upstream, patience=BRIEF) as client:
+    async with session(upstream.url, patience=BRIEF) as client:
         for _ in range(4):
             with pytest.raises(RequestFailed, match="HTTP 500"):
                 await capabilities(client, upstream)
         with pytest.raises(UpstreamUnavailable, match="HTTP 500"):
             await capabilities(client, upstream)
+
+
+@pytest.mark.parametrize("fault", [faults.status(500), faults.close_before_response()])
+async def test_pages_that_never_come_are_the_pages_while_the_upstream_answers(upstream: FakeUpstream, fault: Fault) -> None:
+    """However many they are, and though nothing else is asked in between. Soon they are asked for once only."""
+    upstream.script("resource", [fault], forever=True)
+    async with session(upstream.url, patience=BRIEF) as client:
+        for _ in range(8):
+            upstream.clear()
+            with pytest.raises(RequestFailed):
+                await client.feed(f"{upstream.base}/resource/X", {}, JSON)
+        assert upstream.count("resource") <= 2  # the transport itself asks twice where a connection that was open has gone
+        await capabilities(client, upstream)
 
 
 async def test_a_page_that_comes_clears_the_count_of_lost_ones(upstream: FakeUpstream) -> None:

@@ -134,6 +134,8 @@ async def _sync(run: Run) -> None:
 
 def _shortfall(report: Report) -> str:
     missing = report.account.expected - report.account.verified
+    if not missing:
+        return "some of what is wanted could not be listed, so there may be more of it; `status` says what and why"
     return f"{missing} of {report.account.expected} wanted files are not here as upstream lists them; `status` says which and why"
 
 

@@ -30,7 +30,7 @@ from mirror.upstream.secret import Secret
 from mirror.version import __version__
 
 _MOST_REDIRECTS = 5
-_MOST_LOST_IN_A_ROW = 5  # pages given up one after the other, none read in between: it is the upstream, not the pages
+_MOST_LOST_IN_A_ROW = 5  # pages given up one after the other, none read in between: the next ones get one attempt each
 _DEFAULT_WALL = 5.0  # seconds, where 429 comes without Retry-After: the length of the Géoplateforme's ban [O]
 _LONGEST_WALL = 3600.0
 _SLOWEST_PAGE = 4_000.0  # bytes per second, over `slow_for`
@@ -214,6 +214,7 @@ class Session:
         """
         asked = str(URL(url).update_query(query)) if query else url
         attempt, since = 0, None
+        retry_for = self.patience.retry_for if self._lost_in_a_row < _MOST_LOST_IN_A_ROW else 0
         while True:
             attempt += 1
             try:
@@ -233,9 +234,9 @@ class Session:
             if self._failing_since is None:
                 self._failing_since = now
             since = now if since is None else since
-            left = since + self.patience.retry_for - now
+            left = since + retry_for - now
             if left <= 0:
-                raise self._lost(asked, f"{reason} ({attempt} attempts in {now - since:.0f} s)", since)
+                raise await self._lost(asked, f"{reason} ({attempt} attempts in {now - since:.0f} s)", since)
             # The last attempt is made when the time is up, however long the waits have grown.
             wait = min(backoff(attempt, self.patience, self.rng), left)
             self._emit(Retrying(self.upstream, self.redact(asked), reason, attempt, wait))
@@ -246,13 +247,24 @@ class Session:
         """Bytes per second below which a page is given up: this is against a body that never ends, not against a slow line."""
         return min(self.patience.min_speed, _SLOWEST_PAGE) or _SLOWEST_PAGE
 
-    def _lost(self, url: str, reason: str, since: float) -> UpstreamUnavailable | RequestFailed:
-        """A page is given up: is it the page, or is it the upstream, which has answered nobody since then?"""
+    async def _lost(self, url: str, reason: str, since: float) -> UpstreamUnavailable | RequestFailed:
+        """A page is given up: is it the page, or is it the upstream, which has answered nobody since then?
+
+        Where nothing else tells, the upstream is asked: one page that breaks each connection must not hold up all others.
+        """
         self._lost_in_a_row += 1
         silent = self._failing_since is not None and self._failing_since <= since
-        if silent or self._lost_in_a_row >= _MOST_LOST_IN_A_ROW:
+        if (silent or self._lost_in_a_row >= _MOST_LOST_IN_A_ROW) and not await self._answers():
             return UpstreamUnavailable(f"upstream {self.upstream} cannot be read: {self.redact(url)}: {reason}")
         return RequestFailed(f"{self.redact(url)}: {reason}")
+
+    async def _answers(self) -> bool:
+        """Whether the upstream is there at all, and in its senses."""
+        try:
+            async with self.open(str(self._base)) as response:
+                return response.status < 500
+        except (*_TRANSPORT, RequestFailed, UpstreamUnavailable):
+            return False
 
     async def _get(self, url: str, target: URL, headers: Mapping[str, str] | None) -> aiohttp.ClientResponse:
         assert self._client is not None, "use the session as a context manager"  # noqa: S101 - a programming error

@@ -24,6 +24,7 @@ from .fetching import MIB, bench
 from .mirrored import Mirrored, offered
 from .test_crawl import members
 from .upstream import FakeUpstream, faults, simple_catalogue
+from .upstream.raw import serving
 
 QUICK = Patience(connect=0.2, idle=0.2, slow_for=0.4, retry_for=0.1, first_wait=0.001, longest_wait=0.002)
 """Waits so short that a test can sit through them. What these tests expect is that they run out."""
@@ -48,21 +49,16 @@ async def dripping(beginning: bytes, drop: bytes) -> AsyncIterator[str]:
     """A server that answers every request so, until the client goes; its address."""
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(beginning)
-            while not reader.at_eof():
-                writer.write(drop)
-                await writer.drain()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(reader.read(1), 0.01)  # nothing, until the client goes
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(beginning)
+        while not reader.at_eof():
+            writer.write(drop)
+            await writer.drain()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(1), 0.01)  # nothing, until the client goes
 
-    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with serving(drip) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def session(base: str, events: list[Event] | None = None, **options: Any) -> Session:
@@ -155,19 +151,14 @@ async def test_a_page_without_end_is_left_at_the_limit() -> None:
 
 async def test_headers_without_end_are_left() -> None:
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(HEAD)
-            while not writer.is_closing():
-                writer.write(b"X-More: " + b"x" * 4000 + b"\r\n")
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD)
+        while not writer.is_closing():
+            writer.write(b"X-More: " + b"x" * 4000 + b"\r\n")
+            await writer.drain()
 
-    async with await asyncio.start_server(flood, "127.0.0.1", 0) as server:
-        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with serving(flood) as port:
+        base = f"http://127.0.0.1:{port}"
         async with session(base) as client:
             with pytest.raises(MirrorError) as caught:
                 await client.feed(f"{base}/capabilities", {}, "application/json")

@@ -28,6 +28,7 @@ from .fetching import MIB, bench
 from .mirrored import Mirrored, offered
 from .tls import over_tls
 from .upstream import Exchange, FakeUpstream, Fault, faults, simple_catalogue
+from .upstream.raw import serving
 
 CATALOGUE = simple_catalogue(resources=1, subs=2, files=1, size=1000)
 QUICK = Patience(idle=5, retry_for=0.05, first_wait=0.001, longest_wait=0.002)
@@ -287,14 +288,12 @@ class Inner:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        writer.close()
 
 
 @pytest.fixture
 async def inner() -> AsyncIterator[Inner]:
     made = Inner()
-    async with await asyncio.start_server(made.serve, "127.0.0.2", 0) as server:
-        made.port = server.sockets[0].getsockname()[1]
+    async with serving(made.serve, "127.0.0.2") as made.port:
         yield made
 
 

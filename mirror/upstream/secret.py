@@ -79,9 +79,9 @@ def _name(entry: Resource | SubResource | RemoteFile) -> str:
 
 
 def _spellings(key: str) -> re.Pattern[str]:
-    """Every character as it is or percent-encoded, once or several times over."""
+    """Every character as it is, percent-encoded once or several times over, or escaped as Python and JSON write it."""
     parts = []
     for char in key:
-        encoded = "".join(f"%(?:25)*{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
-        parts.append(f"(?:{re.escape(char)}|{encoded}{'|[+]' if char == ' ' else ''})")
+        encoded = "".join(rf"(?:%(?:25)*|\\+x){byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+        parts.append(rf"(?:\\*{re.escape(char)}|{encoded}|\\+u{ord(char):04x}{'|[+]' if char == ' ' else ''})")
     return re.compile("".join(parts), re.IGNORECASE)

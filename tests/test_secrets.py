@@ -314,6 +314,7 @@ def checked_run(folder: Path, *arguments: str) -> Outcome:
     return outcome
 
 
+@pytest.mark.timeout(600)  # eighteen commands, each a process
 def test_no_command_tells_the_key(tmp_path: Path) -> None:
     """At its most talkative, on a service that repeats the key in all it says and that fails in every way, file by file."""
     with FakeUpstream(catalogue(), etags=True).in_thread() as fake:

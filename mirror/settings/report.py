@@ -32,7 +32,6 @@ def effective(settings: Settings) -> dict[str, Any]:
 
 _LIMITS_WITHOUT_EFFECT = {
     "max_delete_ratio": "this version deletes nothing yet",
-    "max_shrink_ratio": "this version does not stop at a shrunken listing yet; what has gone is marked, not deleted",
 }
 
 

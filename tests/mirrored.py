@@ -57,6 +57,7 @@ class Mirrored:
 
         self.upstream_options: dict[str, Any] = {}
         self.limits: dict[str, Any] = {"min_free": 0}
+        self.patience = HASTE
         self.events: list[Event] = []
 
     @property
@@ -70,7 +71,7 @@ class Mirrored:
         """One sync. The log of the upstream and the events are of this run only."""
         self.upstream.clear()
         self.events.clear()
-        return await sync(self.settings, names, emit=self.events.append, now=self.clock, patience=HASTE)
+        return await sync(self.settings, names, emit=self.events.append, now=self.clock, patience=self.patience)
 
     async def prune(self, *names: str, dry_run: bool = False) -> PruneReport:
         """One prune, or the preview of one; nothing may be asked of the upstream."""
@@ -83,7 +84,7 @@ class Mirrored:
         """What a sync would do."""
         self.upstream.clear()
         actions: list[PlannedAction] = []
-        report = await plan(self.settings, visit=actions.append, keeps=keeps, now=self.clock, patience=HASTE)
+        report = await plan(self.settings, visit=actions.append, keeps=keeps, now=self.clock, patience=self.patience)
         return report, actions
 
     def requests(self) -> dict[str, int]:

@@ -29,11 +29,6 @@ def effective(settings: Settings) -> dict[str, Any]:
     return shown
 
 
-_LIMITS_WITHOUT_EFFECT = {
-    "max_shrink_ratio": "this version does not stop at a shrunken listing yet; what has gone is marked, not deleted",
-}
-
-
 def warnings(settings: Settings) -> list[str]:
     """What is allowed and may surprise, one line each. Looks at the permissions of key files."""
     found = []
@@ -49,9 +44,6 @@ def warnings(settings: Settings) -> list[str]:
         for key, text in _WITHOUT_EFFECT.items():
             if getattr(subscription, key):
                 found.append(f"{show_place(('subscription', name, key))}: accepted, but {text}")
-    for key, text in _LIMITS_WITHOUT_EFFECT.items():
-        if key in settings.limits.model_fields_set:
-            found.append(f"{show_place(('limits', key))}: accepted, but {text}")
     if settings.serve.model_fields_set:
         found.append("[serve]: accepted, but this version does not serve the mirror over HTTP yet")
     return found

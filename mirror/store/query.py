@@ -333,7 +333,8 @@ class Reader:
         """What the last sync could not list, with the reasons: there may be files behind it that nobody knows of yet."""
         rows = self.connection.execute(
             "SELECT upstream, resource AS what, message AS reason, at FROM events "
-            "WHERE kind = 'listing-failed' AND run_id = (SELECT max(id) FROM runs WHERE command = 'sync') ORDER BY id"
+            "WHERE kind IN ('listing-failed', 'listing-refused') AND run_id = (SELECT max(id) FROM runs WHERE command = 'sync') "
+            "ORDER BY id"
         )
         return [dict(row) for row in rows]
 

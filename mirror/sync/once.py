@@ -114,7 +114,7 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
                 run.close_account()
     report.seconds = time.monotonic() - began
     try:
-        if report.outcome in ("refused", "unavailable", "interrupted"):
+        if report.outcome in ("refused", "unavailable", "interrupted") and not run.accounted:
             run.journal.attempted({wish.name: wish.upstream for wish in run.wishes}, report.outcome, at=run.now())
         run.journal.finish(report.outcome, report.exit_code, report.requests, report.as_json(), at=run.now())
         step("run: finished")
@@ -202,7 +202,9 @@ async def _sync(run: Run) -> None:
         run.close_account()
         step("run: account closed")
     listed = not run.excuses and all(upstream.refreshed.complete for upstream in run.upstreams)
-    if not (listed and report.account.agrees and not report.failed):
+    if run.refusals:
+        report.outcome, report.reason = "refused", run.refusal
+    elif not (listed and report.account.agrees and not report.failed):
         report.outcome = "incomplete"
         report.reason = run.excuse or _shortfall(report)
     elif run.obstacles:
@@ -217,6 +219,8 @@ def _shortfall(report: Report) -> str:
         what = count_text(report.not_unpacked, "sub-resource")
         return f"all files are here, but {what} could not be unpacked; `status` says which and why"
     missing = report.account.expected - report.account.verified
+    if not missing:
+        return "some of what is wanted could not be listed, so there may be more of it; `status` says what and why"
     return f"{missing} of {report.account.expected} wanted files are not here as upstream lists them; `status` says which and why"
 
 
@@ -262,7 +266,9 @@ async def plan(
                 visit(PlannedAction(verb(action), action.reason, upstream, sub.resource, sub.id, file.name, file.size))
             counts = report.planned
             report.account = Account(sum(counts.values()) - counts["bytes"] + parked, counts["keep"], counts["keep"])
-            if run.excuses or report.failed or parked:
+            if run.refusals:
+                report.outcome, report.reason = "refused", run.refusal
+            elif run.excuses or report.failed or parked:
                 report.outcome, report.reason = "incomplete", run.excuse or "some of what is wanted cannot be had"
             try:
                 run.guard_space()

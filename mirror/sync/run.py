@@ -16,10 +16,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from mirror.amounts import count_text, size_text
 from mirror.errors import GuardRefused, UpstreamUnavailable, os_error_text
-from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Withdrawn, fan_out
+from mirror.events import Emit, Event, FileKey, ListingFailed, ListingRefused, Note, Planned, Withdrawn, fan_out
 from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Upstream
@@ -34,6 +35,7 @@ from mirror.store.rebuilding import Rebuilding
 from mirror.store.trash import Trash
 from mirror.store.tree import Tree
 from mirror.sync.archiving import Archiving
+from mirror.sync.guarding import Guards
 from mirror.sync.leaving import Exit
 from mirror.sync.planner import Planner
 from mirror.sync.rebuild import Rebuild, TakenIn
@@ -46,6 +48,8 @@ from mirror.upstream.crawl import in_parallel
 from mirror.upstream.pace import Gate
 from mirror.upstream.session import Patience, Session
 
+_MOST_TOLD = 3  # refused listings that the reason of a run names; the events have all
+
 
 @dataclass
 class _Upstream:
@@ -57,7 +61,9 @@ class _Upstream:
     session: Session
     planner: Planner
     refreshed: Refreshed = field(default_factory=lambda: Refreshed((), (), False))
-    available: bool = True
+    missing: Literal["", "unavailable", "refused"] = ""
+    """Why there is no listing of it at all, if there is none."""
+
     settled: set[int] = field(default_factory=set)
     """Row ids of the sub-resources of which all is here."""
 
@@ -95,7 +101,14 @@ class Run:
         self.wishes = wishes_of(settings, names)
         self.report = Report()
         self.excuses: list[UpstreamUnavailable] = []
+        self.refusals: list[str] = []
+        """Why listings were refused, of whole upstreams or of parts."""
+
+        self.accounted = False
+        """Whether the standings of this run have been written."""
+
         self.now = now
+        self._index = index
         self.tree = Tree(settings.root)
         self.catalogue = Catalogue(index)
         self.holdings = Holdings(index)
@@ -114,6 +127,8 @@ class Run:
                 self.journal.event("withdrawn", at=self.now(), about=about, message="no longer listed upstream; kept here")
             case ListingFailed(upstream, what, _, reason, _):
                 self.journal.event("listing-failed", at=self.now(), about=FileKey(upstream, what, "", ""), message=reason)
+            case ListingRefused(upstream, what, _, reason):
+                self.journal.event("listing-refused", at=self.now(), about=FileKey(upstream, what, "", ""), message=reason)
 
     @asynccontextmanager
     async def sessions(self) -> AsyncIterator[None]:
@@ -138,12 +153,16 @@ class Run:
             yield
 
     async def list_and_plan(self) -> bool:
-        """Refresh the catalogue and find the sub-resources in which something is to do; False if no upstream can be had."""
+        """Refresh the catalogue and find the sub-resources in which something is to do; False if no upstream can be had.
+
+        An upstream whose listing is refused is left as it is; the others go on.
+        """
         for upstream in self.upstreams:
             refresh = Refresh(
                 upstream.session,
                 dialect_of(upstream.name, upstream.settings),
                 self.catalogue,
+                Guards(upstream.name, self._index, self.catalogue, self.now, self.settings.limits.max_shrink_ratio),
                 self.emit,
                 self.now,
                 workers=upstream.settings.downloads,
@@ -155,18 +174,22 @@ class Run:
                 upstream.refreshed = await refresh.run(upstream.wishes)
             except UpstreamUnavailable as error:
                 self.journal.unlisted(upstream.name, str(error), at=self.now())
-                upstream.available = False
+                upstream.missing = "unavailable"
                 self.excuses.append(error)
                 continue
             except GuardRefused as error:
                 self.journal.unlisted(upstream.name, str(error), at=self.now())
-                raise
+                upstream.missing = "refused"
+                self.refusals.append(str(error))
+                continue
             self.journal.listed(upstream.name, at=self.now())
+            self.refusals += upstream.refreshed.refused
             self.report.remarks += upstream.refreshed.remarks
             for remark in upstream.refreshed.remarks:
                 self.emit(Note(remark, "warning"))
-        if not any(upstream.available for upstream in self.upstreams):
-            self.report.outcome, self.report.reason = "unavailable", self.excuse
+        if all(upstream.missing for upstream in self.upstreams):
+            self.report.outcome = "refused" if self.refusals else "unavailable"
+            self.report.reason = self.refusal or self.excuse
             return False
         for excuse in self.excuses:
             self.emit(Note(str(excuse), "warning"))
@@ -183,6 +206,12 @@ class Run:
         """Why upstreams could not be had; empty if all could."""
         return "; ".join(map(str, self.excuses))
 
+    @property
+    def refusal(self) -> str:
+        """Why listings were refused; empty if none was."""
+        more = f"; and {len(self.refusals) - _MOST_TOLD} more" if len(self.refusals) > _MOST_TOLD else ""
+        return "; ".join(self.refusals[:_MOST_TOLD]) + more
+
     async def _plan(self) -> None:
         add = replace = keep = size = 0
         for upstream in self.upstreams:
@@ -197,6 +226,8 @@ class Run:
                 if upstream.planner.settled(wanted):
                     keep += wanted.unit.settled_files
                     upstream.settled.add(wanted.unit.id)
+                    continue
+                if wanted.held:
                     continue
                 plan = upstream.planner.plan(wanted)
                 upstream.unsettled.append(wanted)
@@ -265,7 +296,7 @@ class Run:
         if self._only is not None:
             return
         for upstream in self.upstreams:
-            if upstream.name in self._rebuilding_now and upstream.available and upstream.refresh is not None:
+            if upstream.name in self._rebuilding_now and not upstream.missing and upstream.refresh is not None:
                 planned = {
                     (wanted.unit.sub.resource, wanted.unit.sub.id): [a.file.name for a in upstream.planner.plan(wanted).actions]
                     for wanted in upstream.unsettled
@@ -276,7 +307,7 @@ class Run:
     def _rebuilt(self) -> None:
         """All that was planned has been done: where nothing is left to be taken in, the index is whole again."""
         for upstream in self.upstreams:
-            if (taken := upstream.rebuilt) is None or not upstream.available:
+            if (taken := upstream.rebuilt) is None or upstream.missing:
                 continue
             if taken.doubtful:
                 remark = f"{upstream.name}: not every listing could be had, so the next sync looks through data/ once more"
@@ -371,8 +402,8 @@ class Run:
     def close_account(self) -> None:
         """States, aliases and standings, from what is now in the index and on disk."""
         for upstream in self.upstreams:
-            if not upstream.available:
-                self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, "unavailable", at=self.now())
+            if upstream.missing:
+                self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, upstream.missing, at=self.now())
                 continue
             if self._knows_all(upstream):
                 self.holdings.parked.forget_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
@@ -383,6 +414,7 @@ class Run:
                 self._stand(upstream, wish, accounts)
             self.report.account = sum((account for account, _ in accounts.values()), self.report.account)
         self.refresh_states()
+        self.accounted = True
 
     def _accounts(self, upstream: _Upstream) -> dict[int, tuple[Account, int]]:
         """The account of each wanted sub-resource; only what was not settled before this run can have changed in the index."""
@@ -406,7 +438,7 @@ class Run:
         standing = Standing(
             wish.name,
             upstream.name,
-            "complete" if complete else "incomplete",
+            "refused" if upstream.refreshed.refused else "complete" if complete else "incomplete",
             account.expected,
             account.present,
             sum(accounts[wanted.unit.id][1] for wanted in units),

@@ -18,6 +18,7 @@ from mirror.planning.changes import Scope, fingerprint, is_due, next_high_water,
 from mirror.planning.selection import Selection, Wanted, Wish, resources_wanted, select, wants_fields, wants_resource
 from mirror.steps import step
 from mirror.store.catalogue import Catalogue, ListingFacts, Unit, UpstreamFacts
+from mirror.store.refused import RefusedEntries, RefusedEntry
 from mirror.sync.guarding import Guards
 from mirror.upstream.crawl import Crawler, Listing, in_parallel
 from mirror.upstream.geoplateforme import Geoplateforme
@@ -58,6 +59,7 @@ class Refresh:
         session: Session,
         dialect: Geoplateforme,
         catalogue: Catalogue,
+        refused_entries: RefusedEntries,
         guards: Guards,
         emit: Emit,
         now: Callable[[], datetime],
@@ -71,6 +73,7 @@ class Refresh:
         self._dialect = dialect
         self._crawler = Crawler(session, dialect)
         self._catalogue = catalogue
+        self._refused_entries = refused_entries
         self._guards = guards
         self._emit = emit
         self._now = now
@@ -125,7 +128,7 @@ class Refresh:
             key = unit.sub.resource, unit.sub.id
             if key in found and self._files_due(unit):
                 url = self._dialect.sub_resource(*key).url
-                jobs[url], of[url] = self._files_job(unit), key
+                jobs[url], of[url] = self._files_job(unit, whole=False), key
         for url, error in (await self._all(jobs)).items():
             doubtful.add(of[url])
             self._give_up(of[url][1], url, error)
@@ -153,11 +156,16 @@ class Refresh:
                 self._emit(ListingRefused(self._upstream, "resources", url, str(error)))
                 raise
         resources = []
+        refused = [RefusedEntry("", url, line) for line in listing.rejected]
         for resource in listing.entries:
             if (problem := self._problem(resource.id, url)) is None:
                 resources.append(resource)
-            elif any(wants_resource(wish, resource.id) for wish in wishes):
-                self._give_up(resource.id, resource.url, problem, attempts=1)
+            else:
+                refused.append(RefusedEntry(resource.id, resource.url, str(problem)))
+        for entry in self._refused_entries.update(self._upstream, refused, complete=since is None):
+            # What has no name may be what is wanted: nobody can say that it is not.
+            if not entry.name or any(wants_resource(wish, entry.name) for wish in wishes):
+                self._give_up(entry.name or "an entry", entry.url, FeedError(entry.reason), attempts=1)
         known = self._catalogue.resources(self._upstream)
         high_water = next_high_water(resources, known, facts.high_water, began, full=since is None)
         reached = UpstreamFacts(high_water, facts.full_listed_at if since else began)
@@ -222,7 +230,10 @@ class Refresh:
             step("listing: sub-resources saved")
             for sub, problem in unsafe:
                 self._give_up(sub.id, sub.url, problem, attempts=1)
-            if unsafe:
+            if listing.rejected:
+                # What has no name may be what is wanted: nobody can say that it is not.
+                self._give_up(resource.id, url, FeedError(_untakable(listing.rejected)), attempts=1)
+            if unsafe or listing.rejected:
                 self._catalogue.doubt(self._upstream, resource.id)  # so that every run says what is missing
             for name in gone:
                 self._emit(Withdrawn(self._upstream, resource.id, name))
@@ -248,7 +259,7 @@ class Refresh:
             if unit.sub.resource not in self._held and self._files_due(unit):
                 url = self._dialect.sub_resource(unit.sub.resource, unit.sub.id).url
                 due[url] = unit
-                jobs[url] = self._files_job(unit)
+                jobs[url] = self._files_job(unit, whole=wanted.whole)
         failed = await self._all(jobs)
         for url, error in failed.items():
             self._catalogue.doubt(self._upstream, due[url].sub.resource, due[url].id)
@@ -274,18 +285,21 @@ class Refresh:
             or is_due(unit.files_listed_at, self._full_every, self._now())
         )
 
-    def _files_job(self, unit: Unit) -> Callable[[], Awaitable[None]]:
+    def _files_job(self, unit: Unit, *, whole: bool) -> Callable[[], Awaitable[None]]:
         async def job() -> None:
             at = self._now()
             listing = await self._crawler.sub_resource(unit.sub.resource, unit.sub.id)
             self._tell_rejected(f"{unit.sub.resource}/{unit.sub.id}", listing.rejected)
+            if listing.rejected and whole:
+                # One that cannot be named cannot be had, and all are to appear together.
+                raise RequestFailed(_untakable(listing.rejected))
             self._guards.files(unit, listing.entries)
             self._catalogue.save_files(unit, listing.entries, at=at)
             step("listing: files saved")
             if listing.rejected:
                 # Files without a usable name are missing from what is wanted: every run has to say so.
                 self._catalogue.doubt(self._upstream, unit.sub.resource, unit.id)
-                reason = FeedError(f"{len(listing.rejected)} of its entries cannot be taken: {listing.rejected[0]}")
+                reason = FeedError(_untakable(listing.rejected))
                 self._give_up(unit.sub.id, self._dialect.sub_resource(unit.sub.resource, unit.sub.id).url, reason, attempts=1)
             self._emit(Listed(self._upstream, "files", unit.sub.id, len(listing.entries)))
 
@@ -338,6 +352,10 @@ class Refresh:
             self._emit(Note(f"{url}: {error}; left out", "warning"))
             return error
         return None
+
+
+def _untakable(rejected: Sequence[str]) -> str:
+    return f"{len(rejected)} of its entries cannot be taken: {rejected[0]}"
 
 
 def _may_pass(error: MirrorError) -> bool:

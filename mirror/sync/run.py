@@ -15,10 +15,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
-from mirror.amounts import count_text, size_text
+from mirror.amounts import count_text
 from mirror.errors import GuardRefused, UpstreamUnavailable, os_error_text
 from mirror.events import Emit, Event, FileKey, ListingFailed, ListingRefused, Note, Planned, Withdrawn, fan_out
 from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
@@ -32,6 +31,7 @@ from mirror.store.holdings import Holdings
 from mirror.store.index import Index
 from mirror.store.journal import Journal, Standing
 from mirror.store.rebuilding import Rebuilding
+from mirror.store.refused import RefusedEntries
 from mirror.store.trash import Trash
 from mirror.store.tree import Tree
 from mirror.sync.archiving import Archiving
@@ -41,6 +41,7 @@ from mirror.sync.planner import Planner
 from mirror.sync.rebuild import Rebuild, TakenIn
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
 from mirror.sync.report import Account, Report
+from mirror.sync.space import free_space, guard_plan, guard_room
 from mirror.sync.transfers import OBSTACLES, Transfers, UnitWork
 from mirror.sync.wiring import Clock, dialect_of, open_session, wishes_of
 from mirror.transfer.room import Room
@@ -162,6 +163,7 @@ class Run:
                 upstream.session,
                 dialect_of(upstream.name, upstream.settings),
                 self.catalogue,
+                RefusedEntries(self._index),
                 Guards(upstream.name, self._index, self.catalogue, self.now, self.settings.limits.max_shrink_ratio),
                 self.emit,
                 self.now,
@@ -260,19 +262,10 @@ class Run:
         need, free = self.report.planned["bytes"], free_space(self.settings.root)
         if need:
             need = max(0, need - self._staged_bytes())  # what an earlier run has fetched takes no more room
-        if need and free - need < self.settings.limits.min_free:
-            raise GuardRefused(
-                f"not enough disk space under {self.settings.root}: {size_text(need)} to fetch, {size_text(free)} free, "
-                f"{size_text(self.settings.limits.min_free)} to be left free ([limits] min_free); make room, or want less"
-            )
+        guard_plan(self.settings.root, need, free, self.settings.limits.min_free)
 
     def _guard_room(self, size: int) -> None:
-        free, least = self.tree.free(), self.settings.limits.min_free
-        if free - size < least:
-            raise GuardRefused(
-                f"stopped, as the disk fills up: {size_text(free)} free under {self.settings.root}, {size_text(least)} to be left "
-                "free ([limits] min_free); what was fetched is kept: make room, and sync again"
-            )
+        guard_room(self.settings.root, size, self.settings.limits.min_free)
 
     def _staged_bytes(self) -> int:
         size = 0
@@ -448,11 +441,3 @@ class Run:
         )
         self.journal.standing(standing, at=self.now())
         step("close: subscription counted")
-
-
-def free_space(root: Path) -> int:
-    """Bytes free where `root` is, or will be."""
-    place = root
-    while not place.exists():
-        place = place.parent
-    return Tree(place).free()

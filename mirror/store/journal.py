@@ -96,6 +96,15 @@ class Journal:
                 ),
             )
 
+    def last_counts(self, subscriptions: Sequence[str]) -> tuple[int, int, int]:
+        """Files expected, present and verified as of the last runs that came far enough to count them, over these subscriptions."""
+        row = self._index.connection.execute(
+            "SELECT coalesce(sum(expected), 0), coalesce(sum(present), 0), coalesce(sum(expected - failures), 0) "
+            "FROM subscriptions WHERE expected IS NOT NULL AND subscription IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(subscriptions)),),
+        ).fetchone()
+        return row[0], row[1], row[2]
+
     def attempted(self, subscriptions: Mapping[str, str], outcome: str, *, at: datetime) -> None:
         """A run of these subscriptions (name -> upstream) ended before they could be counted: only the attempt is recorded."""
         with self._index.transaction() as sql:

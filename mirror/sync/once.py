@@ -114,6 +114,8 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
                 run.close_account()
     report.seconds = time.monotonic() - began
     try:
+        if not run.accounted and not damaged:
+            report.account = _rough_account(run)
         if report.outcome in ("refused", "unavailable", "interrupted") and not run.accounted:
             run.journal.attempted({wish.name: wish.upstream for wish in run.wishes}, report.outcome, at=run.now())
         run.journal.finish(report.outcome, report.exit_code, report.requests, report.as_json(), at=run.now())
@@ -123,6 +125,16 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
         report.outcome = "incomplete" if report.outcome == "complete" else report.outcome
         report.reason = report.reason or (str(error) if damaged else broken_off(error, run.settings.root))
     return damaged
+
+
+def _rough_account(run: Run) -> Account:
+    """Where a run ended before it could count: what the plan and the publications tell, else how things stood last."""
+    planned, done = run.report.planned, run.report.done
+    wanted = planned["add"] + planned["replace"] + planned["keep"]
+    if not wanted:
+        return Account(*run.journal.last_counts([wish.name for wish in run.wishes]))
+    here = planned["keep"] + done["add"] + done["replace"]
+    return Account(wanted, here, here)
 
 
 def _set_index_aside(root: Path, problem: str, *, at: datetime) -> str:

@@ -40,7 +40,7 @@ from mirror.sync.leaving import Exit
 from mirror.sync.planner import Planner
 from mirror.sync.rebuild import Rebuild, TakenIn
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
-from mirror.sync.report import Account, Report
+from mirror.sync.report import Account, Failure, Report
 from mirror.sync.space import free_space, guard_plan, guard_room
 from mirror.sync.transfers import OBSTACLES, Transfers, UnitWork
 from mirror.sync.wiring import Clock, dialect_of, open_session, wishes_of
@@ -178,6 +178,7 @@ class Run:
                 self.journal.unlisted(upstream.name, str(error), at=self.now())
                 upstream.missing = "unavailable"
                 self.excuses.append(error)
+                self.report.failed.append(Failure(upstream.settings.url, None, str(error), 1))
                 continue
             except GuardRefused as error:
                 self.journal.unlisted(upstream.name, str(error), at=self.now())

@@ -192,18 +192,23 @@ class Index:
         self.connection = connection
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; nested use joins the outer transaction."""
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """All or nothing; nested use joins the outer transaction. If `durable`, a power cut cannot undo it once it is committed."""
         if self.connection.in_transaction:
             yield self.connection
             return
-        self.connection.execute("BEGIN")
+        if durable:
+            self.connection.execute("PRAGMA synchronous = FULL")
         try:
+            self.connection.execute("BEGIN")
             yield self.connection
             self.connection.execute("COMMIT")
         except BaseException:
             self.connection.rollback()
             raise
+        finally:
+            if durable:
+                self.connection.execute("PRAGMA synchronous = NORMAL")
 
     def problem(self, *, thorough: bool = False) -> str | None:
         """What SQLite's own check finds wrong in the file, None if nothing; `thorough` also compares tables with their indexes."""

@@ -171,7 +171,11 @@ def _print_end(report: Report) -> None:
 @click.command(short_help="Check the tree against the index.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--full", is_flag=True, help="Hash every file, not only compare sizes.")
-@click.option("--repair", is_flag=True, help="Set wrong files aside (.staging/quarantine) and fetch them again.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Set wrong files aside (.staging/quarantine) and fetch them again; rebuild a lost or damaged index.",
+)
 @click.option("--wait", is_flag=True, help="With --repair: wait for a running sync instead of ending with exit code 3.")
 @json_option
 @pass_invocation

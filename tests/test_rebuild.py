@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleS
 from mirror.errors import IndexMissing, IndexUnusable
 from mirror.events import Note
 from mirror.store.index import FILE
+from mirror.store.query import Filters, Reader
 from mirror.verifying import Findings, verify
 
 from .killed import ARCHIVES, FIRST, GENERATIONS
@@ -359,3 +363,44 @@ async def test_an_archive_that_was_split_anew_meanwhile_keeps_no_old_volume(tmp_
         fake.catalogue = Catalogue((SampleResource("R", (then,)),))
         assert (await mirror.sync()).exit_code == 0
         assert mirror.tree() == offered(fake.catalogue)
+
+
+async def flip_bytes(mirror: Mirrored, kept: Path, seed: int) -> None:
+    """Whatever bytes of an index change: no error but our own, each question answered or refused, and two syncs mend it at most."""
+    rng = random.Random(seed)  # noqa: S311 - to be repeated, not secret
+    shutil.rmtree(mirror.root)
+    shutil.copytree(kept, mirror.root, symlinks=True)
+    content = bytearray((mirror.root / FILE).read_bytes())
+    for _ in range(rng.choice([1, 1, 3, 20])):
+        start = rng.randrange(len(content))
+        for at in range(start, min(len(content), start + rng.choice([1, 1, 4, 100, 4096]))):
+            content[at] = rng.randrange(256)
+    (mirror.root / FILE).write_bytes(content)
+    with suppress(IndexUnusable), closing(Reader(mirror.root)) as reader:
+        for question in (reader.subscriptions, reader.parked, reader.unlisted, reader.last_run, reader.totals):
+            with suppress(IndexUnusable):
+                question()
+        with suppress(IndexUnusable):
+            deque(reader.files(Filters()), maxlen=0)
+    ends = [await mirror.sync()]
+    if ends[0].exit_code:
+        assert "damaged" in ends[0].reason, seed
+        ends.append(await mirror.sync())
+    assert ends[-1].exit_code == 0, (seed, ends[-1].reason)
+    assert mirror.tree() == {**offered(FIRST), **offered(mirror.upstream.catalogue)}, seed
+
+
+async def test_any_damage_to_the_index_is_survived(mirror: Mirrored, tmp_path: Path) -> None:
+    shutil.copytree(mirror.root, tmp_path / "kept", symlinks=True)
+    mirror.upstream.catalogue = GENERATIONS[1]
+    for seed in (0, 7, 109, 261, *range(1000, 1016)):  # the first ones have found something
+        await flip_bytes(mirror, tmp_path / "kept", seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+async def test_any_damage_to_the_index_is_survived_a_thousand_times(mirror: Mirrored, tmp_path: Path) -> None:
+    shutil.copytree(mirror.root, tmp_path / "kept", symlinks=True)
+    mirror.upstream.catalogue = GENERATIONS[1]
+    for seed in range(1000):
+        await flip_bytes(mirror, tmp_path / "kept", seed)

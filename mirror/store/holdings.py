@@ -70,9 +70,9 @@ class Holdings:
         self._contents = Contents(index)
         self.parked = ParkedFiles(index)
 
-    def transaction(self) -> AbstractContextManager[object]:
-        """Group what follows into one commit."""
-        return self._index.transaction()
+    def transaction(self, *, durable: bool = False) -> AbstractContextManager[object]:
+        """Group what follows into one commit; if `durable`, one that a power cut cannot undo."""
+        return self._index.transaction(durable=durable)
 
     def indexed(self, unit_id: int) -> dict[str, Kept]:
         """What the index says is published of a sub-resource, by file name."""

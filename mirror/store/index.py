@@ -29,8 +29,9 @@ _REFUSED = _NO_ROOM | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3
 
 def is_damage(error: BaseException) -> bool:
     """Whether an error says that the index itself is broken: not that it is locked, or that the disk or its owner refuse."""
-    # Text that is no UTF-8 comes from Python, without a code.
-    return _code(error) in _DAMAGE or (isinstance(error, sqlite3.Error) and str(error).startswith("Could not decode to UTF-8"))
+    # That text is no UTF-8 is found by Python, in rows as in SQLite's own messages, and has no code.
+    undecodable = isinstance(error, sqlite3.Error) and str(error).startswith("Could not decode to UTF-8")
+    return undecodable or isinstance(error, UnicodeDecodeError) or _code(error) in _DAMAGE
 
 
 def is_refused(error: BaseException) -> bool:
@@ -122,9 +123,10 @@ def connect_reader(root: Path) -> sqlite3.Connection:
 def _connect(path: Path, how: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=30)
     try:
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("SELECT count(*) FROM upstreams").fetchone()
+        with reading_rows():  # of a damaged schema not even the error message need be text
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("SELECT count(*) FROM upstreams").fetchone()
     except sqlite3.Error:
         connection.close()
         raise
@@ -168,12 +170,13 @@ class Index:
         try:
             connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None, cached_statements=256)
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA cache_size = -16384")
-            self.db = Database(connection)
-            unknown = {row.name for row in migrations.applied(self.db)} - {m.name for m in migrations._migrations}
+            with reading_rows():
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute("PRAGMA cache_size = -16384")
+                self.db = Database(connection)
+                unknown = {row.name for row in migrations.applied(self.db)} - {m.name for m in migrations._migrations}
             if unknown:
                 raise IndexUnusable(f"the index at {self.path} was written by a newer version of inspire-mirror; upgrade this one")
             if migrations.pending(self.db):
@@ -189,22 +192,41 @@ class Index:
         self.connection = connection
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; nested use joins the outer transaction."""
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """All or nothing; nested use joins the outer transaction. If `durable`, a power cut cannot undo it once it is committed."""
         if self.connection.in_transaction:
             yield self.connection
             return
-        self.connection.execute("BEGIN")
+        if durable:
+            self.connection.execute("PRAGMA synchronous = FULL")
         try:
+            self.connection.execute("BEGIN")
             yield self.connection
             self.connection.execute("COMMIT")
         except BaseException:
             self.connection.rollback()
             raise
+        finally:
+            if durable:
+                self.connection.execute("PRAGMA synchronous = NORMAL")
 
     def problem(self, *, thorough: bool = False) -> str | None:
         """What SQLite's own check finds wrong in the file, None if nothing; `thorough` also compares tables with their indexes."""
         return find_damage(self.connection, thorough=thorough)
+
+    def has_our_tables(self) -> bool:
+        """Whether every table is as the migrations make it; others may have added their own."""
+        from sqlite_utils import Database
+
+        from mirror.store.schema import migrations
+
+        fresh = Database(memory=True)
+        try:
+            migrations.apply(fresh)
+            known = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+            return set(map(tuple, fresh.execute(known))) <= set(map(tuple, self.connection.execute(known)))
+        finally:
+            fresh.close()
 
     def hurry(self) -> None:
         """Wait for no other writer any more: one wait has shown that it does not end."""

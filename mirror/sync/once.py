@@ -104,8 +104,8 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
     except asyncio.CancelledError:
         _take_back_cancel()
         report.outcome, report.reason = "interrupted", "interrupted; what was fetched is kept, and the next sync goes on from there"
-    except (OSError, sqlite3.Error) as error:
-        damaged = isinstance(error, sqlite3.Error) and shows_damage(index, error)
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+        damaged = not isinstance(error, OSError) and shows_damage(index, error)
         report.outcome, report.reason = "incomplete", str(error) if damaged else broken_off(error, run.settings.root)
         with suppress(OSError, sqlite3.Error):
             if is_busy(error):
@@ -146,14 +146,14 @@ def _set_index_aside(root: Path, problem: str, *, at: datetime) -> str:
     return f"the index is damaged ({problem}); set aside as {place}: the next sync builds it anew from the files that are here"
 
 
-def broken_off(error: OSError | sqlite3.Error, root: Path) -> str:
+def broken_off(error: OSError | sqlite3.Error | UnicodeDecodeError, root: Path) -> str:
     """In one line, why a run could not go on, and what that means."""
     if is_busy(error):
         return (
             "the index could not be written: another program (sqlite3 with an open transaction, for example) keeps it locked; what "
             "was published is intact, and the next sync takes it in"
         )
-    if isinstance(error, sqlite3.Error):
+    if not isinstance(error, OSError):
         return f"the index could not be written: {error}; what was published is intact, and the next sync takes it in"
     text = os_error_text(error, root)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

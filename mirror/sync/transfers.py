@@ -104,6 +104,12 @@ class _Group:
         ]
 
     @property
+    def replaces(self) -> bool:
+        """Whether something that is here gives way."""
+        work = self.work
+        return any(isinstance(work.actions[name], Replace) for name in self.names) or bool(work.plan.leftovers(self.names))
+
+    @property
     def moved(self) -> list[StoredFile]:
         """The facts of those that come from staging; an adopted file is in the tree already, whatever staging holds."""
         return [file for file in self.files if file.remote.name not in self.work.adopted]
@@ -282,7 +288,9 @@ class Transfers:
         """Bytes to the disk, names into the tree, rows into the index, aliases: in this order, so that each step is true."""
         if not groups:
             return
-        with self._holdings.transaction():
+        # What replaces files must be known before it does, through a power cut too: their rows would vouch for other bytes.
+        replacing = any(group.replaces for group in groups)
+        with self._holdings.transaction(durable=replacing):
             for group in groups:
                 work = group.work
                 self._holdings.announce(work.unit.id, work.plan.wanted.sub.updated, group.moved, work.plan.leftovers(group.names))

@@ -182,7 +182,11 @@ def _print_end(report: Report) -> None:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--full", is_flag=True, help="Hash every file, not only compare sizes.")
 @click.option("--budget", type=Duration(), help="Hash, for so long (30m, 2h), the files that were hashed longest ago.")
-@click.option("--repair", is_flag=True, help="Set wrong files aside (.staging/quarantine) and fetch them again.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Set wrong files aside (.staging/quarantine) and fetch them again; rebuild a lost or damaged index.",
+)
 @click.option("--wait", is_flag=True, help="With --repair: wait for a running sync instead of ending with exit code 3.")
 @json_option
 @pass_invocation

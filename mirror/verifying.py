@@ -21,6 +21,7 @@ from mirror.store.journal import Journal
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
 from mirror.transfer.receive import hash_file
+from mirror.upstream.session import Patience
 
 _AHEAD = 32  # files handed to the hashing threads before the first answer is waited for
 
@@ -88,6 +89,7 @@ async def verify(
     wait: bool = False,
     emit: Emit = lambda event: None,
     now: Clock = utc_now,
+    patience: Patience | None = None,
 ) -> Findings:
     """Compare what is published with the index: sizes, or with `full` every hash.
 
@@ -126,7 +128,7 @@ async def verify(
         holdings.mark_damaged(held.id for held in wrong)
     if repair and wrong:
         damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
-        findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units)
+        findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, patience=patience, only=damaged_units)
         with closing(connect_reader(settings.root)) as reader:
             mended = {held.id for held in held_files(reader) if held.sound}
         findings.faults = [

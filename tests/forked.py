@@ -1,7 +1,7 @@
 """Syncs in processes of their own, to be killed: forked from one that has everything imported, so that each starts at once.
 
-As a program it reads one JSON document a line, `{"settings": ..., "folder": ...}`; for each it writes the id of the process that
-syncs, and when that has ended, its exit code (that of a signal is negative).
+As a program it reads one JSON document a line, `{"settings": ..., "folder": ..., "now": ...}`; for each it writes the id of the
+process that syncs, and when that has ended, its exit code (that of a signal is negative).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,12 +41,18 @@ class Syncs:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._process.communicate()
 
-    def run(self, settings: Mapping[str, Any], folder: Path, started: Callable[[Callable[[], None]], None]) -> int:
+    def run(
+        self,
+        settings: Mapping[str, Any],
+        folder: Path,
+        started: Callable[[Callable[[], None]], None],
+        now: datetime = LONG_AFTER,
+    ) -> int:
         """One sync to its end; returns its exit code. `started` is handed what kills it."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(json.dumps({"settings": settings, "folder": str(folder)}) + "\n")
+        stdin.write(json.dumps({"settings": settings, "folder": str(folder), "now": now.isoformat()}) + "\n")
         stdin.flush()
         handle = os.pidfd_open(int(stdout.readline()))
         over, lock = threading.Event(), threading.Lock()
@@ -87,7 +94,8 @@ def main() -> None:
 
 def _sync(order: Mapping[str, Any]) -> int:
     settings = from_mapping(order["settings"], Path(order["folder"]), {})
-    return asyncio.run(sync(settings, now=lambda: LONG_AFTER, patience=HASTE)).exit_code
+    now = datetime.fromisoformat(order["now"])
+    return asyncio.run(sync(settings, now=lambda: now, patience=HASTE)).exit_code
 
 
 if __name__ == "__main__":

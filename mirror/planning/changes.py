@@ -132,6 +132,15 @@ def published_day(updated: str | None) -> date | None:
         return None
 
 
+def outdated(listed_at: datetime, now: datetime, every: timedelta) -> bool:
+    """Whether a listing is so old that all is listed again.
+
+    One of the future was made while the clock was wrong: how old it is nobody knows, and it would hold for as long as the clock was
+    ahead.
+    """
+    return not timedelta() <= now - listed_at < every
+
+
 def unsettled(updated: str | None, listed_at: datetime, now: datetime) -> bool:
     """Whether a listing was made before the day of its publication was over, and that day is over now.
 

@@ -14,7 +14,7 @@ from mirror.errors import FeedError, GuardRefused, ListingError, MirrorError, Re
 from mirror.events import Emit, Listed, ListingFailed, ListingStarted, Note, Withdrawn
 from mirror.model import Resource
 from mirror.names import check_name
-from mirror.planning.changes import Scope, fingerprint, next_high_water, scopes_for, unsettled
+from mirror.planning.changes import Scope, fingerprint, next_high_water, outdated, scopes_for, unsettled
 from mirror.planning.selection import Selection, Wanted, Wish, resources_wanted, select, wants_fields, wants_resource
 from mirror.store.catalogue import Catalogue, ListingFacts, Unit, UpstreamFacts
 from mirror.upstream.crawl import Crawler, in_parallel
@@ -90,7 +90,7 @@ class Refresh:
 
     async def _capabilities(self, wishes: Sequence[Wish], began: datetime) -> None:
         facts = self._catalogue.upstream(self._upstream)
-        full = facts.full_listed_at is None or began - facts.full_listed_at >= self._full_every
+        full = facts.full_listed_at is None or outdated(facts.full_listed_at, began, self._full_every)
         since = None if full else facts.high_water
         self._emit(ListingStarted(self._upstream, "changes" if since else "first" if facts.full_listed_at is None else "full"))
         request = self._dialect.capabilities(since)
@@ -140,7 +140,7 @@ class Refresh:
                 listing is not None
                 and listing.fingerprint == print_
                 and not unsettled(resource.updated, listing.listed_at, now)
-                and now - listing.listed_at < self._full_every
+                and not outdated(listing.listed_at, now, self._full_every)
             )
 
         if valid(known.get("")):
@@ -207,7 +207,7 @@ class Refresh:
             unit.files_listed_at is None
             or unit.files_fingerprint != unit.fingerprint
             or unsettled(unit.sub.updated, unit.files_listed_at, self._now())
-            or self._now() - unit.files_listed_at >= self._full_every
+            or outdated(unit.files_listed_at, self._now(), self._full_every)
         )
 
     def _files_job(self, unit: Unit) -> Callable[[], Awaitable[None]]:

@@ -144,6 +144,7 @@ class Ledger:
         assert account.expected in numbers, f"{account.expected} files are said to be wanted, not {numbers}"
         assert not report.failed
         assert report.exit_code == 0
+        self.truth.noticed()
         if everything:
             staging = self.root / ".staging"
             left = [path for path in staging.rglob("*") if path.is_file() and path != staging / "lock"]
@@ -151,9 +152,9 @@ class Ledger:
             self._aliases_are_newest()
 
     def _aliases_are_newest(self) -> None:
-        """Each leads to the newest edition here; one that is only here in part may be passed over."""
+        """Each leads to the newest edition that the index knows; one that is only here in part may be passed over."""
         newest: dict[str, str] = {}
-        for (resource, sub), here in _folders(self.seen):
+        for (resource, sub), here in _folders({path: md5 for path, _, md5, _ in self.rows()}):
             if any(state.items() <= here.items() for state in self.truth.states(resource, sub) if state):
                 series = f"{resource}/{sub.rpartition('_')[0]}"
                 newest[series] = max(newest.get(series, ""), sub)

@@ -12,6 +12,7 @@ import pytest
 
 from mirror.demo.body import Pattern
 from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub
+from mirror.store.index import FILE
 from tests.command import environment, run, write_config
 from tests.mirrored import Mirrored, offered, tree_of
 from tests.upstream import FakeUpstream
@@ -92,6 +93,16 @@ async def test_an_archive_that_is_split_anew_keeps_no_volume_of_the_old_one(mirr
     assert mirror.tree() == offered(mirror.upstream.catalogue)
     assert mirror.rows("SELECT count(*) FROM files") == [(3,)]
     assert [path.name for path in (mirror.root / ".staging" / "quarantine").rglob("x.7z.*")] == ["x.7z.003"]
+    assert (await mirror.sync()).requests == 1
+
+
+async def test_without_the_index_too_no_volume_of_the_old_archive_stays(mirror: Mirrored) -> None:
+    mirror.upstream.catalogue = _catalogue(1, names=("x.7z.001", "x.7z.002", "x.7z.003"))
+    await mirror.sync()
+    (mirror.root / FILE).unlink()
+    mirror.upstream.catalogue = _catalogue(2, names=("x.7z.001", "x.7z.002"))
+    assert (await mirror.sync()).exit_code == 0
+    assert mirror.tree() == offered(mirror.upstream.catalogue)
     assert (await mirror.sync()).requests == 1
 
 

@@ -45,6 +45,9 @@ NO_PATIENCE = Patience(connect=5, idle=5, min_speed=0, retry_for=0.02, first_wai
 LARGE = (1 << 20) + 4000
 """More than one batch, so that a partial file is kept on the disk."""
 
+STEADY = "STEADY"
+"""A resource that never goes: an upstream that lists nothing at all is not believed."""
+
 # -- what there is to draw from
 
 resources = st.sampled_from(["ALPHA", "BRAVO"])
@@ -151,6 +154,7 @@ class Mirrored(RuleBasedStateMachine):
     def first_of_all(self, kind: str) -> None:
         self._publish("ALPHA", "D038", kind)
         self._publish("BRAVO", "D038", "tiles")
+        self._publish(STEADY, "D038", "single")
 
     @rule(resource=resources, zone=zones, kind=st.sampled_from(KINDS))
     def publish(self, resource: str, zone: str, kind: str) -> None:
@@ -188,10 +192,13 @@ class Mirrored(RuleBasedStateMachine):
                 return make(f"{name}.7z", 600), make(f"{name}.md5", 70)
 
     def _some(self, number: int) -> tuple[str, SampleSub]:
-        offered = self.truth.offered
+        offered = self._mutable()
         return offered[number % len(offered)]
 
-    @precondition(lambda self: self.truth.offered)
+    def _mutable(self) -> list[tuple[str, SampleSub]]:
+        return [(resource, sub) for resource, sub in self.truth.offered if resource != STEADY]
+
+    @precondition(lambda self: self._mutable())
     @rule(number=numbers, some=st.booleans(), same_size=st.booleans(), silent=st.booleans())
     def replace_in_place(self, number: int, some: bool, same_size: bool, silent: bool) -> None:
         """The same names, other bytes, in all files or in the first. Without an MD5 and a date, nobody could tell: not done."""
@@ -202,7 +209,7 @@ class Mirrored(RuleBasedStateMachine):
         self.truth.publish(resource, replace(sub, files=(*new, *sub.files[len(new) :])), silent=silent)
         self.say(f"{sub.id}: {len(new)} files")
 
-    @precondition(lambda self: self.truth.offered)
+    @precondition(lambda self: self._mutable())
     @rule(number=numbers, volumes=st.integers(0, 4))
     def split(self, number: int, volumes: int) -> None:
         """The archive comes in another number of volumes; 0 is in one piece."""
@@ -212,7 +219,7 @@ class Mirrored(RuleBasedStateMachine):
         self.truth.publish(resource, replace(sub, files=(*(self.truth.file(name, 310) for name in names), *others)))
         self.say(f"{sub.id}: {names}")
 
-    @precondition(lambda self: self.truth.offered)
+    @precondition(lambda self: self._mutable())
     @rule(number=numbers, add=st.booleans())
     def change_the_list(self, number: int, add: bool) -> None:
         """A file more, or the last one less."""
@@ -222,7 +229,7 @@ class Mirrored(RuleBasedStateMachine):
             self.truth.publish(resource, replace(sub, files=files))
             self.say(f"{sub.id}: {[file.name for file in files]}")
 
-    @precondition(lambda self: self.truth.offered)
+    @precondition(lambda self: self._mutable())
     @rule(number=numbers, how=st.sampled_from(BAD))
     def publish_badly(self, number: int, how: str) -> None:
         """The feed is wrong about a file, or gives it a name that cannot be."""
@@ -237,7 +244,7 @@ class Mirrored(RuleBasedStateMachine):
         self.truth.publish(resource, replace(sub, files=(*sub.files[:-1], *bad)))
         self.say(f"{sub.id}")
 
-    @precondition(lambda self: self.truth.offered)
+    @precondition(lambda self: self._mutable())
     @rule(number=numbers, whole=st.booleans())
     def withdraw(self, number: int, whole: bool) -> None:
         resource, sub = self._some(number)
@@ -318,6 +325,10 @@ class Mirrored(RuleBasedStateMachine):
         right = self.clock.at
         self.clock.pass_(days=days)
         report = self._run(self._sync(()))
+        if days < 0:  # by that clock less has to be noticed yet
+            self._judge(report, ())
+            self.clock.at = right
+            return
         self.clock.at = right
         self._judge(report, ())
 
@@ -364,7 +375,6 @@ class Mirrored(RuleBasedStateMachine):
         ledger = self.ledger
         self.upstream.heal()
         self.troubled = False
-        self._begin()
         rows = {path: size for path, size, _, _ in ledger.rows()}
         sizes = {path: (ledger.root / "data" / "gpf" / path).stat().st_size for path in ledger.damaged.keys() & ledger.seen.keys()}
         wrong = {path for path in rows if path in ledger.deleted or (path in sizes and (full or sizes[path] != rows[path]))}
@@ -465,6 +475,7 @@ class Mirrored(RuleBasedStateMachine):
 
     def _run(self, run: Any) -> Report:
         report: Report = asyncio.run(run)
+        self.runs += 1
         self.say(f"{report.outcome}: {report.requests} requests, {report.account}, {report.reason}")
         return report
 

@@ -33,10 +33,11 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class _State(Generic[T]):
-    """A state of a listing; a mirror must have noticed it by `due`."""
+    """A state of a listing, which came with the change of that number; a mirror must have noticed it by `due`."""
 
     what: T
     due: datetime
+    since: int = 0
 
 
 class Truth:
@@ -49,6 +50,8 @@ class Truth:
         self._files: dict[tuple[str, str], list[_State[Files]]] = {}
         self._last_day: dict[str, str] = {}
         self._made = 0
+        self._changes = 0
+        self._noticed = 0
 
     # -- publications
 
@@ -64,14 +67,30 @@ class Truth:
                 due = datetime(now.year, now.month, now.day, 6, tzinfo=UTC) + timedelta(days=1)
             self._last_day[resource] = max(today, self._last_day.get(resource, ""))
         self._upstream.catalogue = publish(self._upstream.catalogue, resource, sub)
-        self._listings.setdefault(resource, [_State((), _LONG_AGO)]).append(_State(self._subs(resource), due))
-        self._files.setdefault((resource, sub.id), []).append(_State(sub.files, due))
+        self._changes += 1
+        self._listings.setdefault(resource, [_State((), _LONG_AGO)]).append(_State(self._subs(resource), due, self._changes))
+        self._files.setdefault((resource, sub.id), []).append(_State(sub.files, due, self._changes))
         return sub
 
     def withdraw(self, resource: str, sub: str | None = None) -> None:
         """Offer a sub-resource, or a whole resource, no longer."""
+        due = self._clock() + FULL_LISTING
+        for name in [other.id for other in self._subs(resource) if sub in (None, other.id)]:
+            self._hide(self._files[resource, name], due)
         self._upstream.catalogue = withdraw(self._upstream.catalogue, resource, sub)
-        self._listings[resource].append(_State(self._subs(resource), self._clock() + FULL_LISTING))
+        self._hide(self._listings[resource], due)
+        self._changes += 1
+        self._listings[resource].append(_State(self._subs(resource), due, self._changes))
+
+    def _hide(self, states: list[_State[T]], due: datetime) -> None:
+        """What no complete run has had a chance to see, and is gone now, no mirror needs to notice."""
+        for number, state in enumerate(states):
+            if state.since > self._noticed:
+                states[number] = replace(state, due=max(state.due, due))
+
+    def noticed(self) -> None:
+        """A run was complete: it has seen all that could be seen."""
+        self._noticed = self._changes
 
     def file(self, name: str, size: int, **facts: Any) -> SampleFile:
         """A file whose bytes there have never been before."""

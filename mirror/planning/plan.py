@@ -75,7 +75,7 @@ class UnitPlan:
     wanted: Wanted
     actions: tuple[Action, ...]
     dropped: frozenset[str] = frozenset()
-    """Volumes that are published here of archives that upstream now splits without them."""
+    """Volumes that are here of archives that upstream now splits without them."""
 
     def leftovers(self, published: Collection[str]) -> tuple[str, ...]:
         """Which of the dropped volumes must leave as `published` appear: they would read as part of the new archive.
@@ -130,7 +130,8 @@ def plan_unit(wanted: Wanted, listed: Sequence[RemoteFile], indexed: Mapping[str
         actions.append(_decide(file, indexed.get(file.name), on_disk.get(file.name), wanted.sub.updated))
     archives = {archive for name in seen if (archive := archive_of(name))}
     names = {file.name for file in listed}
-    dropped = frozenset(name for name in indexed if name not in names and archive_of(name) in archives)
+    # Also those that only the folder knows: where the index was lost, nobody can tell that they were ours.
+    dropped = frozenset(name for name in {*indexed, *on_disk} if name not in names and archive_of(name) in archives)
     return UnitPlan(wanted, tuple(actions), dropped)
 
 

@@ -141,12 +141,30 @@ class Published(Event):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Event):
-    """A wanted file is not to be had in this run."""
+    """A wanted file is not to be had in this run. No `attempts`: it is parked, and was not tried."""
 
     key: FileKey
     url: str
     reason: str
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked(Event):
+    """The archives of a sub-resource lie unpacked: `files` of `size` bytes. The file of `key` is empty."""
+
+    key: FileKey
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotUnpacked(Event):
+    """A sub-resource, listed at `url`, that a subscription wants unpacked is not to be had so. The file of `key` is empty."""
+
+    key: FileKey
+    url: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

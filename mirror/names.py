@@ -27,13 +27,14 @@ def check_name(name: str) -> str:
         UnsafeName: for separators, `.`, `..`, control or invisible formatting characters, a leading dot, a trailing dot or space,
             over-long and reserved names, and text that UTF-8 cannot hold.
     """
-    problem = _problem(name)
+    problem = problem_with(name)
     if problem:
         raise UnsafeName(f"unsafe name {name[:80]!r} in the feed: {problem}")
     return name
 
 
-def _problem(name: str) -> str | None:
+def problem_with(name: str) -> str | None:
+    """Why `name` cannot be one path component, in words; None where it can."""
     if not name:
         return "it is empty"
     if "/" in name or "\\" in name:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.model import RemoteFile, SubResource
-from mirror.planning.plan import Action, Add, Adopt, Keep, Kept, Park, Replace, UnitPlan, plan_unit, publishing_groups, settled_key
+from mirror.planning.plan import Action, Add, Adopt, Keep, Kept, Park, Replace, UnitPlan, plan_unit, settled_key
 from mirror.planning.selection import Wanted
 
 NEW, OLD = "a" * 32, "b" * 32
@@ -106,23 +106,37 @@ def test_names_that_differ_by_case_alone_are_not_both_taken() -> None:
     assert [action.file for action in plan.parked] == [upper]
 
 
-# -- groups
+# -- split archives
 
 
-def test_a_whole_sub_resource_appears_at_once() -> None:
-    assert publishing_groups(["b.7z", "a.md5", "a.7z.001"], whole=True) == [("a.7z.001", "a.md5", "b.7z")]
-    assert publishing_groups([], whole=True) == []
+def listing(*names: str) -> list[RemoteFile]:
+    return [replace(FILE, name=name, url=f"http://u/{name}") for name in names]
 
 
-def test_each_file_appears_by_itself_but_volumes_of_one_archive_together() -> None:
-    names = ["a.7z.002", "a.7z.001", "b.7z.001", "a.md5", "tile.copc.laz", "a.7z"]
-    assert publishing_groups(names, whole=False) == [
-        ("a.7z",),
-        ("a.7z.001", "a.7z.002"),
-        ("a.md5",),
-        ("b.7z.001",),
-        ("tile.copc.laz",),
-    ]
+def test_the_volumes_of_an_archive_that_is_listed_with_a_gap_are_not_to_be_had_and_the_rest_is() -> None:
+    plan = plan_unit(wanted(), listing("x.7z.001", "x.7z.003", "y.7z.001", "y.7z.002", "x.md5"), {}, {})
+    assert [action.file.name for action in plan.parked] == ["x.7z.001", "x.7z.003"]
+    assert all("split archive x.7z, volume 002 is missing" in action.reason for action in plan.parked)
+    assert [action.file.name for action in plan.transfers] == ["y.7z.001", "y.7z.002", "x.md5"]
+
+
+def test_a_gap_is_one_of_the_listing_and_not_of_the_filter() -> None:
+    plan = plan_unit(wanted("*.001", "*.003"), listing("x.7z.001", "x.7z.002", "x.7z.003"), {}, {})
+    assert [action.file.name for action in plan.transfers] == ["x.7z.001", "x.7z.003"]
+    assert not plan.parked
+
+
+def test_digits_behind_a_name_that_is_no_archive_are_no_volume_number() -> None:
+    assert not plan_unit(wanted(), listing("report.2024", "grid.003"), {}, {}).parked
+
+
+def test_nothing_that_is_here_leaves_because_a_listing_has_a_gap() -> None:
+    here = {f"x.7z.00{n}": KEPT for n in (1, 2, 3)}
+    plan = plan_unit(wanted(), listing("x.7z.001", "x.7z.003"), here, dict.fromkeys(here, 100))
+    assert not plan.transfers
+    assert plan.leftovers([]) == ()
+    shorter = plan_unit(wanted(), listing("x.7z.001", "x.7z.002"), here, dict.fromkeys(here, 100))
+    assert shorter.leftovers([]) == ("x.7z.003",)
 
 
 def test_the_settled_state_is_of_a_listing_and_a_filter() -> None:

@@ -21,12 +21,14 @@ from mirror.events import (
     ListingFailed,
     ListingStarted,
     Note,
+    NotUnpacked,
     Planned,
     Published,
     Requested,
     Restarted,
     Retrying,
     TransferStarted,
+    Unpacked,
     Verified,
     Walled,
     Withdrawn,
@@ -55,7 +57,9 @@ def _always(event: Event) -> str | None:
         case ListingFailed(upstream, what, _, reason, _):
             return f"{upstream}: {what} cannot be listed: {reason}"
         case Failed(key, _, reason, attempts):
-            return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})"
+            return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})" if attempts else f"{key}: {reason}"
+        case NotUnpacked(key, _, reason):
+            return f"not unpacked: {key.resource}/{key.sub_resource}: {reason}"
         case Withdrawn(upstream, resource, sub_resource):
             return f"{upstream}: {resource}/{sub_resource} is no longer listed; kept here"
         case Note(text, "warning"):
@@ -70,6 +74,8 @@ def _verbose(event: Event) -> str | None:
             return f"listed {what}: {count_text(entries, level.removesuffix('s').replace('_', '-'))}"
         case Published(key, size, action):
             return f"published {key} ({size_text(size)}, {action})"
+        case Unpacked(key, files, size):
+            return f"unpacked {key.resource}/{key.sub_resource}: {count_text(files, 'file')}, {size_text(size)}"
         case Retrying(_, what, reason, attempt, wait):
             return f"retrying {what} in {wait:.1f} s: {reason} (attempt {attempt})"
         case Restarted(key, reason):
@@ -107,7 +113,7 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if self._quiet and not isinstance(event, Failed | ListingFailed | Walled) and not _is_warning(event):
+        if self._quiet and not isinstance(event, Failed | ListingFailed | NotUnpacked | Walled) and not _is_warning(event):
             return
         if line := message(event, self._verbose):
             click.echo(line, err=True)

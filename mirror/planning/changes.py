@@ -20,6 +20,7 @@ from mirror.vocabulary import fold_format, fold_zone
 _GLOB = frozenset("*?[")
 # A day of publication is over, for everyone in Europe and for caches on the way, six hours after it ended in UTC.
 _SETTLING = timedelta(days=1, hours=6)
+_CLOCKS_DIFFER = timedelta(days=1)
 _MOST_SCOPES = 64
 _TERMS = frozenset({"zones", "formats", "crs", "resolutions"})
 
@@ -132,13 +133,13 @@ def published_day(updated: str | None) -> date | None:
         return None
 
 
-def outdated(listed_at: datetime, now: datetime, every: timedelta) -> bool:
-    """Whether a listing is so old that all is listed again.
+def is_due(done_at: datetime, every: timedelta, now: datetime) -> bool:
+    """Whether what was done at `done_at` is to be done again, as it is every so often.
 
-    One of the future was made while the clock was wrong: how old it is nobody knows, and it would hold for as long as the clock was
-    ahead.
+    A moment that lies in the future is none: a clock was wrong then, or is now. A day of it passes, as clocks are put right by
+    minutes, and zones by hours.
     """
-    return not timedelta() <= now - listed_at < every
+    return not -_CLOCKS_DIFFER < now - done_at < every
 
 
 def unsettled(updated: str | None, listed_at: datetime, now: datetime) -> bool:

@@ -36,19 +36,21 @@ class Wish:
     edition: Edition = Latest()
     bbox: BBox | None = None
     whole: bool = True
+    extract: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A sub-resource that one or more subscriptions want, with what they want of it.
 
-    `files` are globs, empty for all. `whole` is true if any of them wants it all or nothing.
+    `files` are globs, empty for all. `whole` is true if any of them wants it all or nothing, `extract` if any wants it unpacked.
     """
 
     sub: SubResource
     wishes: tuple[str, ...]
     files: tuple[str, ...]
     whole: bool
+    extract: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,8 @@ def newest(members: Iterable[SubResource], count: int) -> list[SubResource]:
 def _merge(sub: SubResource, wishes: Sequence[Wish]) -> Wanted:
     everything = any(not wish.files for wish in wishes)
     files = () if everything else tuple(sorted({glob for wish in wishes for glob in wish.files}))
-    return Wanted(sub, tuple(wish.name for wish in wishes), files, any(wish.whole for wish in wishes))
+    names = tuple(wish.name for wish in wishes)
+    return Wanted(sub, names, files, any(wish.whole for wish in wishes), any(wish.extract for wish in wishes))
 
 
 def resources_wanted(wishes: Iterable[Wish], resources: Iterable[Resource]) -> list[Resource]:

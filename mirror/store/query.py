@@ -6,19 +6,23 @@ import json
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mirror.geometry import footprint_from_text, intersects
 from mirror.model import BBox
-from mirror.store.index import connect_reader
+from mirror.planning.volumes import archive_of
+from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
+
+T = TypeVar("T")
 
 STATES = ("current", "superseded", "withdrawn", "parked")
 
@@ -28,7 +32,8 @@ class Filters:
     """What to look for. Empty and None do not filter; codes and ids are globs, whatever their case and spelling.
 
     `start` and `end` are days of edition, both included; `updated_from` a day of publication; `bbox` is west, south, east, north in
-    degrees; `limit` a number of files.
+    degrees; `limit` a number of files. `members` are globs on the paths inside archives, or on their last part: they find the
+    files (all volumes of an archive) that hold such a member.
     """
 
     text: str = ""
@@ -44,6 +49,7 @@ class Filters:
     upstreams: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     limit: int | None = None
+    members: tuple[str, ...] = ()
 
 
 class MirroredFile(NamedTuple):
@@ -70,10 +76,15 @@ class MirroredFile(NamedTuple):
     state: str
     fetched_at: str | None
     verified_at: str | None
+    members: tuple[str, ...] | None = None
+    """The paths inside the archive that were asked for; None where none were."""
 
     def as_json(self) -> dict[str, Any]:
-        """The object of `query --json`."""
-        return self._asdict()
+        """The object of `query --json`; `members` is in it if the question named some."""
+        found = self._asdict()
+        if self.members is None:
+            del found["members"]
+        return found
 
 
 _SUB_RESOURCES = """
@@ -84,10 +95,35 @@ SELECT s.id, s.upstream, s.resource, s.sub_resource, s.title, s.zones, s.formats
 _STORED = """
 SELECT file, url, size, md5, sha256, fetched_at, verified_at FROM stored_files WHERE sub_resource_id = ? ORDER BY file
 """
+# GLOB lets * run across "/", and the second form compares with the last part of the path.
+_HOLDING = """
+SELECT a.sub_resource_id, a.archive, m.member FROM members m JOIN archives a ON a.id = m.archive_id WHERE {tests}
+ ORDER BY m.archive_id, m.position
+"""
+_MEMBER_TEST = "lower(m.member) GLOB ?{n} OR lower(m.member) GLOB '*/' || ?{n}"
 _PARKED = """
 SELECT p.file, p.url, p.size, p.md5, NULL, NULL, NULL FROM parked_files p WHERE p.sub_resource_id = ?
    AND NOT EXISTS (SELECT 1 FROM stored_files f WHERE f.sub_resource_id = p.sub_resource_id AND f.file = p.file)
 """
+
+
+@contextmanager
+def _asking(reader: Reader) -> Iterator[None]:
+    """What SQLite refuses, and what rows hold that nobody has written there, comes out as what users can do about it."""
+    try:
+        with reading_rows():
+            yield
+    except sqlite3.Error as error:
+        raise why_unusable(reader.path, error) from error
+
+
+def _answer(question: Callable[[Reader], T]) -> Callable[[Reader], T]:
+    @wraps(question)
+    def asked(reader: Reader) -> T:
+        with _asking(reader):
+            return question(reader)
+
+    return asked
 
 
 class Reader:
@@ -96,6 +132,7 @@ class Reader:
     def __init__(self, root: Path) -> None:
         """Raises IndexUnusable."""
         self._data = root / "data"
+        self.path = root / FILE
         self.connection = connect_reader(root)
 
     def close(self) -> None:
@@ -103,15 +140,20 @@ class Reader:
         self.connection.close()
 
     def files(self, filters: Filters) -> Iterator[MirroredFile]:
-        """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile."""
-        self.connection.execute("BEGIN")
-        try:
-            yield from islice(self._files(filters), filters.limit)
-        finally:
-            self.connection.execute("ROLLBACK")
+        """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile.
+
+        Raises IndexDamaged where it turns out to be.
+        """
+        with _asking(self):
+            self.connection.execute("BEGIN")
+            try:
+                yield from islice(self._files(filters), filters.limit)
+            finally:
+                self.connection.execute("ROLLBACK")
 
     def _files(self, filters: Filters) -> Iterator[MirroredFile]:
-        where, values = self._where(filters)
+        holding = self._holding(filters.members) if filters.members else None
+        where, values = self._where(filters, holding)
         by_name = self._by_name(filters.text) if filters.text else None
         parked = not filters.latest and self.connection.execute("SELECT 1 FROM parked_files").fetchone() is not None
         # What a sub-resource's files have in common is read and turned into objects once; its files come in order off an index.
@@ -122,10 +164,14 @@ class Reader:
             if by_name is not None:
                 rows = [row for row in rows if by_name(sub["id"], row[0])]
             for file in self._of(sub, rows):
-                if not filters.states or file.state in filters.states:
+                if filters.states and file.state not in filters.states:
+                    continue
+                if holding is None:
                     yield file
+                elif members := holding[sub["id"]].get(archive_of(file.file) or file.file):
+                    yield file._replace(members=tuple(members))
 
-    def _where(self, filters: Filters) -> tuple[str, list[object]]:
+    def _where(self, filters: Filters, holding: Collection[int] | None) -> tuple[str, list[object]]:
         parts: list[str] = []
         values: list[object] = []
 
@@ -141,6 +187,9 @@ class Reader:
         if filters.bbox is not None:
             walked = True
             add("s.id IN (SELECT value FROM json_each(?))", json.dumps(self._covering(filters.bbox)))
+        if holding is not None:
+            walked = True
+            add("s.id IN (SELECT value FROM json_each(?))", json.dumps(list(holding)))
         coded = (("zone", filters.zones, fold_zone), ("format", filters.formats, fold_format), ("crs", filters.crs, fold_crs))
         for kind, globs, fold in coded:
             if globs:
@@ -183,6 +232,16 @@ class Reader:
             (east, west, north, south),
         )
         return [row["id"] for row in rows if (shape := footprint_from_text(row["footprint"])) and intersects(shape, bbox)]
+
+    def _holding(self, globs: Sequence[str]) -> dict[int, dict[str, list[str]]]:
+        """The archives that hold such members, with these members, by sub-resource."""
+        tests = " OR ".join(_MEMBER_TEST.format(n=number) for number in range(1, len(globs) + 1))
+        found: dict[int, dict[str, list[str]]] = {}
+        for sub, archive, member in self.connection.execute(
+            _HOLDING.format(tests=tests), [_sqlite_glob(glob).lower() for glob in globs]
+        ):
+            found.setdefault(sub, {}).setdefault(archive, []).append(member)
+        return found
 
     def _by_name(self, text: str) -> Callable[[int, str], bool]:
         """Tells files apart where the words were found in file names only, not in what describes their sub-resource."""
@@ -228,36 +287,48 @@ class Reader:
 
     # -- how things stand
 
+    @_answer
     def subscriptions(self) -> list[dict[str, Any]]:
         """How each subscription that was ever synced stands."""
-        rows = self.connection.execute(
-            "SELECT s.*, (SELECT count(*) FROM wanted w JOIN stored_files f USING (sub_resource_id) "
-            "WHERE w.subscription = s.subscription AND f.verified_at IS NULL) AS damaged FROM subscriptions s ORDER BY subscription"
+        # What verify has found since the last run is missing as much as what that run could not fetch.
+        missing = dict(
+            self.connection.execute(
+                "SELECT w.subscription, count(*) FROM wanted w JOIN (SELECT sub_resource_id, file FROM parked_files UNION "
+                "SELECT sub_resource_id, file FROM stored_files WHERE verified_at IS NULL) USING (sub_resource_id) GROUP BY 1"
+            ).fetchall()
         )
         standings = []
-        for row in map(dict, rows):
-            # What verify has found since the last run is missing as much as what that run could not fetch.
-            damaged = row.pop("damaged")
-            if row["expected"] is None:
-                row["failures"] = None
-            elif damaged:
-                row["parked"] = max(row["parked"], damaged)
-                row["failures"] = max(row["failures"], damaged)
+        for row in map(dict, self.connection.execute("SELECT * FROM subscriptions ORDER BY subscription")):
+            row["parked"] = missing.get(row["subscription"], 0)
+            row["failures"] = None if row["expected"] is None else max(row["failures"], row["parked"])
             standings.append(row)
         return standings
 
+    @_answer
     def parked(self) -> list[dict[str, Any]]:
-        """The files that are wanted and not to be had, with the reasons."""
+        """The files that are wanted and not to be had, with the reasons. `next_try` is None if the next sync tries."""
         rows = self.connection.execute(
-            "SELECT s.upstream, s.resource, s.sub_resource, p.file, p.url, p.reason, p.attempts, p.since, p.last_try "
+            "SELECT s.upstream, s.resource, s.sub_resource, p.file, p.url, p.reason, p.attempts, p.since, p.last_try, p.next_try "
             "FROM parked_files p JOIN sub_resources s ON s.id = p.sub_resource_id "
             "UNION ALL SELECT s.upstream, s.resource, s.sub_resource, f.file, f.url, ?, 0, coalesce((SELECT max(e.at) "
-            "FROM events e WHERE e.kind = 'damaged' AND e.sub_resource = s.sub_resource AND e.file = f.file), f.fetched_at), NULL "
-            "FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id WHERE f.verified_at IS NULL ORDER BY 1, 2, 3, 4",
+            "FROM events e WHERE e.kind = 'damaged' AND e.sub_resource = s.sub_resource AND e.file = f.file), f.fetched_at), "
+            "NULL, NULL FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id WHERE f.verified_at IS NULL AND "
+            "NOT EXISTS (SELECT 1 FROM parked_files p WHERE p.sub_resource_id = f.sub_resource_id AND p.file = f.file) "
+            "ORDER BY 1, 2, 3, 4",
             ("verify found it gone or wrong; the next sync fetches it again",),
         )
         return [dict(row) for row in rows]
 
+    @_answer
+    def not_unpacked(self) -> list[dict[str, Any]]:
+        """The sub-resources that could not be unpacked, with the reasons."""
+        rows = self.connection.execute(
+            "SELECT s.upstream, s.resource, s.sub_resource, e.error AS reason FROM extractions e "
+            "JOIN sub_resources s ON s.id = e.sub_resource_id WHERE e.error IS NOT NULL ORDER BY 1, 2, 3"
+        )
+        return [dict(row) for row in rows]
+
+    @_answer
     def unlisted(self) -> list[dict[str, Any]]:
         """What the last run could not list, with the reasons: there may be files behind it that nobody knows of yet."""
         rows = self.connection.execute(
@@ -266,6 +337,7 @@ class Reader:
         )
         return [dict(row) for row in rows]
 
+    @_answer
     def last_run(self) -> dict[str, Any] | None:
         """The newest run, finished or not."""
         row = self.connection.execute(
@@ -273,6 +345,7 @@ class Reader:
         ).fetchone()
         return dict(row) if row else None
 
+    @_answer
     def totals(self) -> tuple[int, int]:
         """Files that are here, and their bytes."""
         row = self.connection.execute("SELECT coalesce(sum(stored_files), 0), coalesce(sum(stored_bytes), 0) FROM sub_resources")

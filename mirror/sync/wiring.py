@@ -35,6 +35,7 @@ def wish_of(name: str, subscription: Subscription) -> Wish:
         edition=subscription.edition,
         bbox=subscription.bbox,
         whole=subscription.publish == "whole",
+        extract=subscription.extract,
     )
 
 

@@ -15,7 +15,7 @@ from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors
 from mirror.cli.options import filter_options
 from mirror.cli.render import clean, clip, table, time_text
-from mirror.errors import IndexUnusable
+from mirror.errors import IndexMissing
 from mirror.model import BBox
 from mirror.store.lock import is_locked
 from mirror.store.query import STATES, Filters, MirroredFile, Reader
@@ -23,7 +23,7 @@ from mirror.store.query import STATES, Filters, MirroredFile, Reader
 if TYPE_CHECKING:
     from mirror.settings import Settings
 
-_COLUMNS = MirroredFile._fields
+_COLUMNS = tuple(name for name in MirroredFile._fields if name != "members")
 _SHOWN = 200  # rows of a table for people, if no limit is given
 
 
@@ -31,6 +31,7 @@ _SHOWN = 200  # rows of a table for people, if no limit is given
 @click.argument("text", metavar="[TEXT]...", nargs=-1)
 @filter_options
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="State of the file. Repeatable.")
+@click.option("--member", "members", multiple=True, metavar="GLOB", help="Archives that hold such a file. Repeatable, any case.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many files.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header; lists are joined by semicolons.")
 @click.option("--paths", is_flag=True, help="One absolute path a line, of files that are here.")
@@ -52,6 +53,7 @@ def query(
     latest: bool,
     upstreams: tuple[str, ...],
     states: tuple[str, ...],
+    members: tuple[str, ...],
     limit: int | None,
     as_csv: bool,
     paths: bool,
@@ -65,13 +67,14 @@ def query(
     \b
     inspire-mirror query batiments --zone D038 --latest
     inspire-mirror query --resource BDTOPO --format GPKG --latest --paths -0 | xargs -0 -n1 load
+    inspire-mirror query --member '*.gpkg' --zone D038
     """
     if sum((as_csv, paths, as_json)) > 1:
         raise click.UsageError("--json, --csv and --paths exclude one another")
     if null and not paths:
         raise click.UsageError("-0 goes with --paths")
     filters = Filters(
-        " ".join(text), resources, zones, formats, crs, start, end, updated_from, bbox, latest, upstreams, states, limit
+        " ".join(text), resources, zones, formats, crs, start, end, updated_from, bbox, latest, upstreams, states, limit, members
     )
     reader = Reader(_root(invocation))
     files = reader.files(filters)
@@ -144,9 +147,9 @@ def status(invocation: Invocation, as_json: bool) -> None:
     if rows:
         table(columns, rows, right=["files", "size", "missing", "parked"])
     for parked in document["parked"]:
-        where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
-        attempts = f" ({count_text(parked['attempts'], 'attempt')})" if parked["attempts"] else ""
-        click.echo(clean(f"parked since {time_text(parked['since'])}: {where}: {parked['reason']}{attempts}"))
+        click.echo(clean(_parked_line(parked)))
+    for failed in document["not_unpacked"]:
+        click.echo(clean(f"not unpacked: {failed['resource']}/{failed['sub_resource']}: {failed['reason']}"))
     for unlisted in document["unlisted"]:
         click.echo(clean(f"not listed: {unlisted['what']} of {unlisted['upstream']}: {unlisted['reason']}"))
     click.echo(f"{count_text(document['files'], 'file')}, {size_text(document['bytes'])} under {settings.root}")
@@ -155,19 +158,35 @@ def status(invocation: Invocation, as_json: bool) -> None:
         click.echo(f"last run: {run['command']}, started {time_text(run['started_at'])}, {ended}")
 
 
+def _parked_line(parked: dict[str, Any]) -> str:
+    where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
+    line = f"parked since {time_text(parked['since'])}: {where}: {parked['reason']}"
+    if not parked["last_try"]:
+        return line  # found wrong here: nothing was tried yet
+    next_try = time_text(parked["next_try"]) if parked["next_try"] else "with the next sync"
+    return f"{line} ({count_text(parked['attempts'], 'attempt')}, the last {time_text(parked['last_try'])}; next try: {next_try})"
+
+
 def _standings(settings: Settings) -> dict[str, Any]:
     known: dict[str, dict[str, Any]] = {}
-    document: dict[str, Any] = {"root": str(settings.root), "files": 0, "bytes": 0, "last_run": None, "parked": [], "unlisted": []}
+    document: dict[str, Any] = {
+        "root": str(settings.root),
+        "files": 0,
+        "bytes": 0,
+        "last_run": None,
+        "parked": [],
+        "unlisted": [],
+        "not_unpacked": [],
+    }
     try:
         reader = Reader(settings.root)
-    except IndexUnusable as error:
-        if (settings.root / "index.sqlite").exists():
-            raise
+    except IndexMissing as error:
         click.echo(f"inspire-mirror: {error}", err=True)
     else:
         known = {row["subscription"]: row for row in reader.subscriptions()}
         document["files"], document["bytes"] = reader.totals()
         document["last_run"], document["parked"], document["unlisted"] = reader.last_run(), reader.parked(), reader.unlisted()
+        document["not_unpacked"] = reader.not_unpacked()
         if document["last_run"] and not document["last_run"]["finished_at"]:
             document["last_run"]["outcome"] = "running" if is_locked(settings.root) else "killed"
     entries = []

@@ -1,0 +1,75 @@
+"""The process that reads archives: it takes a job as JSON from stdin and writes what came of it, as JSON, to stdout.
+
+A crash here, a dictionary that claims all memory, a decoder that never ends: none of them reaches the process that syncs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import astuple
+from typing import Any
+
+from mirror.archives.limits import MEMBER, MEMORY, Patience, confine, die_with
+
+
+def main() -> None:
+    """Do one job; the first argument is the id of the process that asks for it."""
+    die_with(int(sys.argv[1]))
+    confine()
+    patience = Patience()
+    job = json.loads(sys.stdin.buffer.read())
+    # Standard output is for the answer; a library that prints must not end up in it.
+    answer_to = os.dup(1)
+    os.dup2(2, 1)
+    answer = json.dumps(_answer(job, patience)).encode()
+    with os.fdopen(answer_to, "wb") as out:
+        out.write(answer)
+
+
+def _answer(job: dict[str, Any], patience: Patience) -> dict[str, Any]:
+    from mirror.errors import ArchiveError
+
+    try:
+        return _do(job, patience)
+    except ArchiveError as error:
+        return {"error": str(error)}
+    except MemoryError:
+        pass  # answered below, where what took the memory has been let go
+    except OSError as error:
+        if error.errno is not None:
+            return {"errno": error.errno, "reason": error.strerror, "file": error.filename}
+        return {"error": _broken(error)}  # gzip and bz2 say so of broken data
+    except Exception as error:
+        return {"error": _broken(error)}
+    return {"error": f"reading it takes more than {MEMORY >> 20} MiB of memory, which is the limit"}
+
+
+def _do(job: dict[str, Any], patience: Patience) -> dict[str, Any]:
+    from mirror.archives.checks import Gate
+    from mirror.archives.model import Bounds
+    from mirror.archives.opening import open_archive
+    from mirror.archives.sink import Sink, Target
+
+    bounds = Bounds(**job["bounds"])
+    paths = job["paths"]
+    source, packed = open_archive(paths, bounds, patience.told, job["engine"])
+    gate = Gate(bounds, packed, names=job["task"] != "test")
+    if job["task"] == "probe":
+        members = []
+        for member in source.members(gate):
+            patience.told(MEMBER)
+            members.append(astuple(member))
+        return {"members": members}
+    sink = Sink(patience.told) if job["task"] == "test" else Target(job["into"], patience.told)
+    source.unpack(gate, sink)
+    sink.finish()
+    return {"files": gate.files, "bytes": gate.bytes}
+
+
+def _broken(error: Exception) -> str:
+    """One line from whatever a library raised at broken input."""
+    said = " ".join(str(error).split())
+    said = "".join(letter if letter.isprintable() else "?" for letter in said)[:200]
+    return f"it is broken, or not what its name says ({type(error).__name__}{f': {said}' if said else ''})"

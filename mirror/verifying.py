@@ -24,6 +24,7 @@ from mirror.store.rescue import set_aside
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
 from mirror.sync.archive_checks import broken_archives
+from mirror.sync.reconcile import reconcile
 from mirror.transfer.receive import sha256_file
 from mirror.upstream.session import Patience
 
@@ -184,16 +185,23 @@ async def _verify(
                 raise
             findings, sound, _ = await _look(tree, settings.root, names, full=full, emit=emit)
             return await _look_inside(tree, settings, findings, sound)
-        findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
-        await _look_inside(tree, settings, findings, sound)
         index = stack.enter_context(Index(settings.root))
         holdings, journal = Holdings(index), Journal(index)
+        await settle_killed(tree, holdings, journal, at=now())
+        findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
+        await _look_inside(tree, settings, findings, sound)
         if full:
             holdings.mark_verified((held.id for held in sound), at=now())
         record_wrong(tree, holdings, journal, wrong, findings, quarantine=repair, at=now())
     if repair and wrong:
         await fetch_again(settings, wrong, findings, emit=emit, wait=wait, now=now, patience=patience)
     return findings
+
+
+async def settle_killed(tree: Tree, holdings: Holdings, journal: Journal, *, at: datetime) -> None:
+    """Take in what a killed run has published and not yet entered: to the rows from before, the new files would be damage."""
+    await asyncio.to_thread(tree.recover)
+    await reconcile(tree, holdings, journal, at=at)
 
 
 async def _look_inside(tree: Tree, settings: Settings, findings: Findings, sound: Sequence[Held]) -> Findings:

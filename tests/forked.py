@@ -55,8 +55,8 @@ class Syncs:
         """One sync to its end; returns its exit code. `started` is handed what kills it; `more` are members of the order.
 
         `step` and `occurrence` name where it is to be killed, or sent `signal`; `passed` a file for the names of all steps that it
-        passes, one a line; with `exchange` false the kernel does not exchange two folders; with `verify` it repairs instead; `now` is
-        the time of its clock, as ISO 8601.
+        passes, one a line; with `exchange` false the kernel does not exchange two folders; with `verify` it repairs instead; `now`
+        is the time of its clock, as ISO 8601.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None

@@ -94,7 +94,7 @@ tables = st.fixed_dictionaries(
     {"resources": st.sampled_from([["*"], ["ALPHA"], ["BRAVO"]]), "edition": st.sampled_from(["all", "latest", 2])},
     optional={
         "zones": st.sampled_from([["D038"], ["D073"]]),
-        "files": st.sampled_from([["*.7z*"], ["*.md5", "*.laz"]]),
+        "files": st.sampled_from([["*.bin*"], ["*.md5", "*.laz"]]),
         "publish": st.just("each"),
     },
 )
@@ -173,23 +173,23 @@ class Mirrored(RuleBasedStateMachine):
         make = self.truth.file
         match kind:
             case "single":
-                return (make(f"{name}.7z", 700),)
+                return (make(f"{name}.bin", 700),)
             case "volumes":
-                return (*(make(f"{name}.7z.{n:03d}", 300, rel="section") for n in (1, 2, 3)), make(f"{name}.md5", 60))
+                return (*(make(f"{name}.bin.{n:03d}", 300, rel="section") for n in (1, 2, 3)), make(f"{name}.md5", 60))
             case "tiles":
                 return tuple(make(f"tile-{n}.laz", 200 + n) for n in range(4))
             case "bare":
-                return make(f"{name}.7z", 500, md5=None), make(f"{name}.md5", 50, md5=None)
+                return make(f"{name}.bin", 500, md5=None), make(f"{name}.md5", 50, md5=None)
             case "no size":
-                return replace(make(f"{name}.7z", 500), size=None), make(f"{name}.md5", 50)
+                return replace(make(f"{name}.bin", 500), size=None), make(f"{name}.md5", 50)
             case "large":
-                return make(f"{name}.7z", LARGE), make(f"{name}.md5", 40)
+                return make(f"{name}.bin", LARGE), make(f"{name}.md5", 40)
             case "empty":
-                return make(f"{name}.7z", 100), SampleFile("empty.md5", b"")
+                return make(f"{name}.bin", 100), SampleFile("empty.md5", b"")
             case "same names":
-                return make("data.7z", 400), make("readme.md5", 400)
+                return make("data.bin", 400), make("readme.md5", 400)
             case _:
-                return make(f"{name}.7z", 600), make(f"{name}.md5", 70)
+                return make(f"{name}.bin", 600), make(f"{name}.md5", 70)
 
     def _some(self, number: int) -> tuple[str, SampleSub]:
         offered = self._mutable()
@@ -214,8 +214,8 @@ class Mirrored(RuleBasedStateMachine):
     def split(self, number: int, volumes: int) -> None:
         """The archive comes in another number of volumes; 0 is in one piece."""
         resource, sub = self._some(number)
-        others = tuple(file for file in sub.files if ".7z" not in file.name)
-        names = [f"{sub.id}.7z.{n:03d}" for n in range(1, volumes + 1)] or [f"{sub.id}.7z"]
+        others = tuple(file for file in sub.files if ".bin" not in file.name)
+        names = [f"{sub.id}.bin.{n:03d}" for n in range(1, volumes + 1)] or [f"{sub.id}.bin"]
         self.truth.publish(resource, replace(sub, files=(*(self.truth.file(name, 310) for name in names), *others)))
         self.say(f"{sub.id}: {names}")
 
@@ -351,7 +351,7 @@ class Mirrored(RuleBasedStateMachine):
 
         self._begin()
         self.killed = True
-        code = self.syncs.run(self.config, self.folder, strike, now=self.clock())
+        code = self.syncs.run(self.config, self.folder, strike, now=self.clock().isoformat())
         self.runs += 1
         assert code in (-9, 0, 1, 5), code
         self.say(f"exit {code}")

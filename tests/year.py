@@ -135,7 +135,7 @@ class Year:
     def _publish(self, product: Product, day: date) -> None:
         for zone in product.zones:
             name = f"{product.name}_1-0__GPKG_LAMB93_{zone}_{day}"
-            ends = [f".7z.{n:03d}" for n in range(1, product.volumes + 1)] or [".7z"]
+            ends = [f".bin.{n:03d}" for n in range(1, product.volumes + 1)] or [".bin"]
             files = tuple(self._file(name + end) for end in (*ends, ".md5"))
             self._offer(product.name, SampleSub(name, edition_date=str(day), zones=(Term(zone),), files=files), day)
         found = self.upstream.catalogue.resource(product.name)
@@ -245,7 +245,7 @@ class Year:
         now = datetime(self.day.year, self.day.month, self.day.day, 3, 15, tzinfo=UTC)
         self.upstream.script(lambda _: True, [self._weather], forever=True)
         if self._chance("kill", 1 / 30):
-            self.kills += syncs.run(self.config, self.root.parent, self._strike, now) == -9
+            self.kills += syncs.run(self.config, self.root.parent, self._strike, now=now.isoformat()) == -9
         else:
             settings = from_mapping(self.config, self.root.parent, {})
             report = asyncio.run(sync(settings, now=lambda: now, patience=PATIENCE))

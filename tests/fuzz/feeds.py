@@ -21,9 +21,10 @@ from mirror.errors import FeedError, UnsafeName
 from mirror.model import Page, RemoteFile, Resource, SubResource, Term
 from mirror.names import check_name
 from mirror.planning.changes import EVERYTHING, files_digest, fingerprint, scopes_for
-from mirror.planning.plan import Adopt, Kept, Park, plan_unit, publishing_groups
+from mirror.planning.plan import Adopt, Kept, Park, plan_unit
 from mirror.planning.selection import Wanted, Wish, select
 from mirror.planning.series import series_key
+from mirror.planning.volumes import publishing_groups
 from mirror.store.catalogue import Catalogue as Listings
 from mirror.store.index import Index
 from mirror.upstream.geoplateforme import Geoplateforme

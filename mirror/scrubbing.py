@@ -30,7 +30,7 @@ from mirror.store.lock import root_lock
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, hold_lock, utc_now, wishes_of
 from mirror.transfer.receive import sha256_file
-from mirror.verifying import Fault, Findings, fetch_again, record_wrong
+from mirror.verifying import Fault, Findings, fetch_again, record_wrong, settle_killed
 
 _ROWS = 200  # read at a time: an open read transaction would keep the write-ahead log from being folded in
 _RECORD_EVERY = 30.0  # seconds: so much is read again after a kill
@@ -89,10 +89,13 @@ async def scrub(
     """
     if names:
         wishes_of(settings, names)
-    work = _Scrub(settings, names, budget, repair, emit, now, clock)
+    with closing(connect_reader(settings.root)):
+        pass  # there must be an index: none is made on a disk that is not mounted
     if repair:
-        with await hold_lock(settings.root, wait=wait):
-            pass  # who cannot repair should hear of it before half an hour of reading, not after
+        # Who cannot repair should hear of it before half an hour of reading, not after.
+        with await hold_lock(settings.root, wait=wait), Index(settings.root) as index:
+            await settle_killed(Tree(settings.root), Holdings(index), Journal(index), at=now())
+    work = _Scrub(settings, names, budget, repair, emit, now, clock)
     reading = asyncio.ensure_future(asyncio.to_thread(work.read))
     try:
         await asyncio.shield(reading)

@@ -7,7 +7,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
@@ -28,7 +28,9 @@ from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
 from mirror.sync.archive_checks import broken_archives
 from mirror.sync.leaving import Exit
+from mirror.sync.reconcile import reconcile
 from mirror.transfer.receive import sha256_file
+from mirror.upstream.session import Patience
 
 _AHEAD = 32  # files handed to the hashing threads before the first answer is waited for
 
@@ -111,6 +113,7 @@ async def verify(
     wait: bool = False,
     emit: Emit = lambda event: None,
     now: Clock = utc_now,
+    patience: Patience | None = None,
 ) -> Findings:
     """Compare what is published with the index: sizes, or with `full` every hash.
 
@@ -130,7 +133,7 @@ async def verify(
     try:
         try:
             await asyncio.to_thread(_check_index, settings.root, full)
-            return await _verify(settings, names, full=full, repair=repair, wait=wait, emit=emit, now=now)
+            return await _verify(settings, names, full=full, repair=repair, wait=wait, emit=emit, now=now, patience=patience)
         except sqlite3.Error as error:
             raise why_unusable(settings.root / FILE, error) from error
     except (IndexMissing, IndexDamaged) as error:
@@ -138,7 +141,7 @@ async def verify(
         if not repair or not any(Tree(settings.root).folders(name) for name in settings.upstream):
             raise
         emit(Note(str(error), "warning"))
-        return await _rebuild(settings, error, names, full=full, wait=wait, emit=emit, now=now)
+        return await _rebuild(settings, error, names, full=full, wait=wait, emit=emit, now=now, patience=patience)
 
 
 def _check_index(root: Path, full: bool) -> None:
@@ -148,15 +151,23 @@ def _check_index(root: Path, full: bool) -> None:
 
 
 async def _rebuild(
-    settings: Settings, error: IndexUnusable, names: Sequence[str], *, full: bool, wait: bool, emit: Emit, now: Clock
+    settings: Settings,
+    error: IndexUnusable,
+    names: Sequence[str],
+    *,
+    full: bool,
+    wait: bool,
+    emit: Emit,
+    now: Clock,
+    patience: Patience | None,
 ) -> Findings:
     if isinstance(error, IndexDamaged):
         with await hold_lock(settings.root, wait=wait):
             place = set_aside(settings.root, now())
         emit(Note(f"the damaged index is set aside as {place}", "warning"))
-    report = await sync(settings, (), emit=emit, wait=wait, now=now)
+    report = await sync(settings, (), emit=emit, wait=wait, now=now, patience=patience)
     if report.outcome in ("complete", "incomplete"):
-        findings = await _verify(settings, names, full=full, repair=False, wait=wait, emit=emit, now=now)
+        findings = await _verify(settings, names, full=full, repair=False, wait=wait, emit=emit, now=now, patience=patience)
     else:
         findings = Findings(hashed=full)
     findings.rebuilt, findings.repair = True, report
@@ -164,7 +175,15 @@ async def _rebuild(
 
 
 async def _verify(
-    settings: Settings, names: Sequence[str], *, full: bool, repair: bool, wait: bool, emit: Emit, now: Clock
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    full: bool,
+    repair: bool,
+    wait: bool,
+    emit: Emit,
+    now: Clock,
+    patience: Patience | None,
 ) -> Findings:
     tree = Tree(settings.root)
     with ExitStack() as stack:
@@ -175,23 +194,36 @@ async def _verify(
                 raise
             findings, sound, _ = await _look(tree, settings.root, names, full=full, emit=emit)
             return await _look_inside(tree, settings, findings, sound)
-        with Index(settings.root) as index:
+        with _writing(repair=repair, emit=emit), Index(settings.root) as index:
+            await settle_killed(tree, Holdings(index), Journal(index), at=now())
             await Exit(Departures(index, Journal(index)), Trash(tree), emit, now).finish()
         findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
         await _look_inside(tree, settings, findings, sound)
-        try:
-            with Index(settings.root) as index:
-                holdings, journal = Holdings(index), Journal(index)
-                if full:
-                    holdings.mark_verified((held.id for held in sound), at=now())
-                record_wrong(tree, holdings, journal, wrong, findings, quarantine=repair, at=now())
-        except (GuardRefused, Locked, sqlite3.Error) as error:
-            if repair or is_damage(error):
-                raise
-            emit(Note(f"what was found could not be written down: {error}", "warning"))
+        with _writing(repair=repair, emit=emit), Index(settings.root) as index:
+            holdings, journal = Holdings(index), Journal(index)
+            if full:
+                holdings.mark_verified((held.id for held in sound), at=now())
+            record_wrong(tree, holdings, journal, wrong, findings, quarantine=repair, at=now())
     if repair and wrong:
-        await fetch_again(settings, wrong, findings, emit=emit, wait=wait, now=now)
+        await fetch_again(settings, wrong, findings, emit=emit, wait=wait, now=now, patience=patience)
     return findings
+
+
+@contextmanager
+def _writing(*, repair: bool, emit: Emit) -> Iterator[None]:
+    """A verification looks also where it cannot write down what it finds, on a full disk for example; a repair does not."""
+    try:
+        yield
+    except (GuardRefused, Locked, sqlite3.Error) as error:
+        if repair or is_damage(error):
+            raise
+        emit(Note(f"the index cannot be written, so what is found stays unrecorded: {error}", "warning"))
+
+
+async def settle_killed(tree: Tree, holdings: Holdings, journal: Journal, *, at: datetime) -> None:
+    """Take in what a killed run has published and not yet entered: to the rows from before, the new files would be damage."""
+    await asyncio.to_thread(tree.recover)
+    await reconcile(tree, holdings, journal, at=at)
 
 
 async def _look_inside(tree: Tree, settings: Settings, findings: Findings, sound: Sequence[Held]) -> Findings:
@@ -228,13 +260,22 @@ def record_wrong(
         step("verify: damaged file set aside")
 
 
-async def fetch_again(settings: Settings, wrong: Sequence[Held], findings: Findings, *, emit: Emit, wait: bool, now: Clock) -> None:
+async def fetch_again(
+    settings: Settings,
+    wrong: Sequence[Held],
+    findings: Findings,
+    *,
+    emit: Emit,
+    wait: bool,
+    now: Clock,
+    patience: Patience | None = None,
+) -> None:
     """Sync the sub-resources of what is wrong, though it be parked; `findings` then tell of it, and what is repaired.
 
     Raises what `sync` raises.
     """
     damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
-    findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units, retry=True)
+    findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, patience=patience, only=damaged_units, retry=True)
     with closing(connect_reader(settings.root)) as reader:
         mended = {held.id for held in held_files(reader) if held.sound}
     findings.faults = [replace(fault, repaired=held.id in mended) for held, fault in zip(wrong, findings.faults, strict=True)]

@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,7 +59,8 @@ class Syncs:
 
         `step` and `occurrence` name where it is to be killed, or sent `signal`, or where the disk at `fill` fills up until it has
         `leave` pages, or `inodes`. The names of all steps that it passes are written to the file `passed`, one a line; what it has
-        to say to the file `said`. With `exchange` false the kernel does not exchange two folders; with `verify` it repairs instead.
+        to say to the file `said`. With `exchange` false the kernel does not exchange two folders; with `verify` it repairs instead;
+        `now` is the time of its clock, as ISO 8601.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -116,10 +118,11 @@ def _sync(order: Mapping[str, Any]) -> int:
 def _outcome(order: Mapping[str, Any]) -> tuple[int, str]:
     """The exit code that the command would have, and what it would say; that of an error which nobody foresaw is 70."""
     settings = from_mapping(order["settings"], Path(order["folder"]), {})
+    now = datetime.fromisoformat(order.get("now", LONG_AFTER.isoformat()))
     try:
         if order.get("verify"):
-            return run_until_signal(verify(settings, full=True, repair=True, now=lambda: LONG_AFTER)).exit_code, ""
-        report = run_until_signal(sync(settings, now=lambda: LONG_AFTER, patience=HASTE))
+            return run_until_signal(verify(settings, full=True, repair=True, now=lambda: now)).exit_code, ""
+        report = run_until_signal(sync(settings, now=lambda: now, patience=HASTE))
     except KeyboardInterrupt:
         return 130, ""
     except MirrorError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -356,6 +357,12 @@ def test_query_json_has_the_members_of_the_interface(mirrored: Path) -> None:
 def test_query_filters(arguments: list[str], expected: set[str], mirrored: Path) -> None:
     """Each filter keeps what matches, whatever the case and spelling; words are found without accents."""
     assert {row["resource"] for row in _rows(run("query", "--json", *arguments, cwd=mirrored))} == expected
+
+
+def test_a_filter_that_is_no_utf8_finds_nothing(mirrored: Path) -> None:
+    """What the shell hands over is bytes; these are no text that an index could hold."""
+    outcome = run("query", "--json", "--zone", os.fsdecode(b"D\xff38"), "--resource", os.fsdecode(b"\xe9"), cwd=mirrored)
+    assert (outcome.code, outcome.json) == (0, [])
 
 
 def test_query_latest_leaves_one_edition_per_series(mirrored: Path) -> None:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from mirror import __version__
 from mirror.errors import ConfigError, MirrorError, RequestFailed, UpstreamUnavailable
 from mirror.events import Event, Requested, Retrying, Walled
-from mirror.upstream.answer import LARGEST_FEED
+from mirror.upstream.answer import LARGEST_FEED, read_retry_after
 from mirror.upstream.session import Feed, Patience, Session, user_agent
 
 from .tls import over_tls
@@ -128,6 +128,11 @@ async def test_a_retry_after_may_be_a_date(upstream: FakeUpstream) -> None:
 async def test_a_wall_without_end_is_not_waited_for(upstream: FakeUpstream, nonsense: str) -> None:
     assert isinstance(await failure_of(upstream, [faults.retry_after(429, nonsense)]), UpstreamUnavailable)
     assert upstream.count() == 1
+
+
+@pytest.mark.parametrize("date", ["Wed, 01 Oct 99999999999999999999 10:00:00 GMT", f"1 Oct 2026 10:00:00 +{'9' * 30}", "soon"])
+def test_a_retry_after_that_no_calendar_holds_is_none(date: str) -> None:
+    assert read_retry_after(date) is None
 
 
 async def test_walls_for_ever_end_when_patience_does(upstream: FakeUpstream) -> None:

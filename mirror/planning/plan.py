@@ -95,7 +95,7 @@ class UnitPlan:
     wanted: Wanted
     actions: tuple[Action, ...]
     dropped: frozenset[str] = frozenset()
-    """Volumes that are published here of archives that upstream now splits without them."""
+    """Volumes that are here of archives that upstream now splits without them."""
 
     def leftovers(self, published: Collection[str]) -> tuple[str, ...]:
         """Which of the dropped volumes must leave as `published` appear: they would read as part of the new archive.
@@ -168,7 +168,8 @@ def plan_unit(
         actions.append(_left_alone(action, parking.keeps(file, wanted.sub.updated)))
     # An archive that is listed with a gap is not one that was split anew: of what is here of it, nothing leaves.
     archives = {archive for name in seen if (archive := archive_of(name)) and name not in incomplete}
-    dropped = frozenset(name for name in indexed if name not in names and archive_of(name) in archives)
+    # Also those that only the folder knows: where the index was lost, nobody can tell that they were ours.
+    dropped = frozenset(name for name in {*indexed, *on_disk} if name not in names and archive_of(name) in archives)
     return UnitPlan(wanted, tuple(actions), dropped)
 
 

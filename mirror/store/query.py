@@ -369,7 +369,8 @@ def _is_glob(text: str) -> bool:
 
 
 def _sqlite_glob(glob: str) -> str:
-    return glob.replace("[!", "[^")
+    # What is no UTF-8 on a command line comes as lone surrogates, which nothing in the index can hold or match.
+    return glob.replace("[!", "[^").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _words(text: str) -> list[str]:

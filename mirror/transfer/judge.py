@@ -12,7 +12,7 @@ import aiohttp
 from mirror.errors import RequestFailed
 from mirror.model import RemoteFile
 from mirror.transfer.receive import Hashes
-from mirror.upstream.answer import refusal
+from mirror.upstream.answer import can_be_sent, refusal
 
 _LAST_MODIFIED_IS_STRONG = timedelta(minutes=1)  # after which a file is taken not to change again within that second
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
@@ -120,11 +120,11 @@ def judge_head(file: RemoteFile, head: bytes) -> None:
 def _validator(response: aiohttp.ClientResponse) -> str | None:
     """What `If-Range` can be asked with (RFC 9110, 13.1.5): a strong ETag, else a Last-Modified that is strong by its age."""
     etag = response.headers.get("ETag")
-    if etag and not etag.startswith("W/"):
+    if etag and not etag.startswith("W/") and can_be_sent(etag):
         return etag
     modified = response.headers.get("Last-Modified")
     try:
         age = parsedate_to_datetime(response.headers["Date"]) - parsedate_to_datetime(modified or "")
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return modified if age >= _LAST_MODIFIED_IS_STRONG else None
+    return modified if modified and can_be_sent(modified) and age >= _LAST_MODIFIED_IS_STRONG else None

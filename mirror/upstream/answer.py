@@ -80,11 +80,19 @@ def read_retry_after(value: str | None) -> float | None:
         return float(value)  # a number however long: what is too large becomes infinite
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or a time zone of dozens of digits
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def can_be_sent(value: str) -> bool:
+    """Whether a text that came in a header, or lay on the disk, can be the value of a header that we send.
+
+    Servers may send bytes that are no ASCII (RFC 9110, 5.5); nobody says in which encoding they would want them back.
+    """
+    return value.isascii() and value.isprintable()
 
 
 def describe(error: BaseException) -> str:

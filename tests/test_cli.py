@@ -346,6 +346,8 @@ def test_query_json_has_the_members_of_the_interface(mirrored: Path) -> None:
         (["--from", "2026-09-16"], {"ADMIN-EXPRESS-COG"}),
         (["--updated-from", "2026-10-01"], {"BDTOPO"}),
         (["--upstream", "other"], set()),
+        (["--upstream", "G*", "--to", "2023-01-01"], {"limites_administratives"}),
+        (["--upstream", "GPF", "--zone", "D971"], {"BDTOPO"}),
         (["batiments", "bdtopo"], {"BDTOPO"}),
         (["BÂTIMENTS", "--zone", "D038"], {"BDTOPO"}),
         (["departement.shp"], {"limites_administratives"}),

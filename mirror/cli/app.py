@@ -35,9 +35,17 @@ class Invocation:
 
     def settings(self, *, offline: bool = False) -> Settings:
         """The settings of the config in effect. Raises ConfigError."""
-        from mirror.settings import find_config, load
+        from mirror.settings import load_found
 
-        return load(find_config(self.config, os.environ, Path.cwd()), os.environ, offline=offline)
+        return load_found(self.config, os.environ, Path.cwd(), offline=offline)[0]
+
+    def settings_to_browse(self) -> Settings | None:
+        """The settings in effect for what keeps nothing and so needs no root; None without config. Raises ConfigError."""
+        from mirror.settings import config_is_given, load_found
+
+        if not config_is_given(self.config, os.environ, Path.cwd()):
+            return None
+        return load_found(self.config, os.environ, Path.cwd(), defaults={"root": "."})[0]
 
 
 _COMMANDS = {

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mirror.geometry import footprint_from_text, intersects
 from mirror.model import BBox
@@ -175,10 +175,11 @@ class Reader:
                 walked = True
                 add(part, *(_sqlite_glob(fold(glob)) for glob in globs))
         if filters.resources:
-            names = self._resources(filters.resources)
+            names = self._matching("resource", filters.resources)
             add(f"s.resource IN ({_marks(names)})", *names)
         if filters.upstreams:
-            add("(" + " OR ".join("s.upstream GLOB ?" for _ in filters.upstreams) + ")", *map(_sqlite_glob, filters.upstreams))
+            names = self._matching("upstream", filters.upstreams)
+            add(f"s.upstream IN ({_marks(names)})", *names)
         if filters.start:
             add("s.edition_date >= ?", filters.start.isoformat())
         if filters.end:
@@ -189,10 +190,10 @@ class Reader:
             add("s.latest = 1")
         return " AND ".join(parts) or "1", values
 
-    def _resources(self, globs: Sequence[str]) -> list[str]:
-        """The ids of resources that match; they are few, so that comparing them here is cheaper than a scan for each file."""
+    def _matching(self, column: Literal["upstream", "resource"], globs: Sequence[str]) -> list[str]:
+        """The names that match, whatever their case; they are few, so that comparing them here is cheaper than for each file."""
         folded = [_sqlite_glob(glob).upper() for glob in globs]
-        rows = self.connection.execute("SELECT DISTINCT resource FROM resources")
+        rows = self.connection.execute(f"SELECT DISTINCT {column} FROM resources")  # noqa: S608 - one of two words
         names = [row[0] for row in rows]
         test = "SELECT " + " OR ".join("?1 GLOB ?" for _ in folded)
         return [name for name in names if self.connection.execute(test, (name.upper(), *folded)).fetchone()[0]]

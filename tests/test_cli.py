@@ -287,6 +287,37 @@ def test_an_interrupt_ends_with_130_and_keeps_what_was_fetched(number: signal.Si
         assert resumed.json["done"]["bytes"] + resumed.json["done"]["resumed_bytes"] == size
 
 
+def test_an_interrupted_plan_is_a_plan_document(tmp_path: Path) -> None:
+    """Ctrl-C while it lists: the document of `plan --json`, with that outcome, and one line on stderr."""
+    with FakeUpstream(simple_catalogue(1, 1, 1)).in_thread() as fake:
+        fake.script("resource", [faults.stall(10)], forever=True)
+        write_config(tmp_path, fake.url, EVERYTHING)
+        process = start("-vv", "plan", "--json", cwd=tmp_path)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "/resource/" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        document = json.loads(out)
+        assert (process.returncode, document["outcome"], document["exit_code"]) == (130, "interrupted", 130)
+        assert document["actions"] == []
+        assert err.splitlines() == ["inspire-mirror: interrupted; a plan changes nothing"]
+
+
+def test_a_root_that_cannot_be_written_is_a_refusal(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Exit code 4, the document of `sync --json`, and the reason in one line on stderr."""
+    write_config(tmp_path, upstream.url, EVERYTHING)
+    (tmp_path / "mirror").write_text("in the way", "utf-8")
+    outcome = run("sync", "--json", cwd=tmp_path)
+    assert (outcome.code, outcome.json["outcome"], outcome.json["exit_code"]) == (4, "refused", 4)
+    assert outcome.json["planned"]["bytes"] == 0
+    assert outcome.err.count("cannot write to the mirror") == 1
+    plain = run("sync", cwd=tmp_path)
+    assert (plain.code, plain.out) == (4, "")
+    assert len(plain.err.splitlines()) == 1
+
+
 def test_a_second_sync_of_the_same_root_ends_with_3_or_waits(tmp_path: Path) -> None:
     """One lock per root, held for the whole run; readers never need it."""
     with FakeUpstream(simple_catalogue(1, 1, 1, 3_000_000)).in_thread() as fake:

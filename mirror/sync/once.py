@@ -46,7 +46,6 @@ async def sync(
     Raises:
         ConfigError: the settings cannot be used.
         Locked: another run holds the root and `wait` is false.
-        GuardRefused: the root cannot be written.
         IndexUnusable: the index cannot be opened.
     """
     wishes_of(settings, names)
@@ -55,6 +54,8 @@ async def sync(
     except asyncio.CancelledError:
         _take_back_cancel()
         return Report(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")
+    except GuardRefused as error:  # the root cannot be written
+        return Report(outcome="refused", reason=str(error))
     with lock, Index(settings.root) as index:
         run = Run(settings, names, index, emit, now, patience, only)
         report, began = run.report, now()
@@ -166,14 +167,21 @@ async def plan(
 ) -> Report:
     """What `sync` would do: `visit` gets each action, the ones that keep a file only if `keeps`. Changes nothing under the root.
 
-    Works on a copy of the index, so that it needs no lock and a listing made for it leaves no trace. Raises ConfigError,
-    IndexUnusable.
+    Works on a copy of the index, so that it needs no lock and a listing made for it leaves no trace. As for `sync`, an upstream
+    that cannot be had, a refusal and an interrupt are outcomes. Raises ConfigError, IndexUnusable.
     """
     with _copy_of_index(settings.root) as index:
         run = Run(settings, names, index, emit, now, patience)
         report, began = run.report, now()
-        async with run.sessions():
-            planned = await run.list_and_plan()
+        planned = False
+        try:
+            async with run.sessions():
+                planned = await run.list_and_plan()
+        except GuardRefused as error:
+            report.outcome, report.reason = "refused", str(error)
+        except asyncio.CancelledError:
+            _take_back_cancel()
+            report.outcome, report.reason = "interrupted", "interrupted; a plan changes nothing"
         if planned:
             parked = 0
             for upstream, wanted, action in run.actions(keeps=keeps):

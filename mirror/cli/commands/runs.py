@@ -69,6 +69,7 @@ def show_plan(
         report = run_until_signal(make_plan(settings, names, visit=actions.append, keeps=keeps, emit=emit))
     if as_json:
         _print_plan_json(report, actions)
+        _print_end(report)
     else:
         _print_plan(settings, report, actions, by_file=files or keeps)
     return report.exit_code
@@ -111,7 +112,7 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
         rows = [(key[0], f"{key[1]}/{key[2]}", f"{count:,}", size_text(size), key[3]) for key, (count, size) in grouped.items()]
         if rows:
             table(["action", "sub-resource", "files", "size", "why"], rows, right=["files", "size"])
-    if report.outcome == "unavailable":
+    if report.outcome in ("unavailable", "interrupted"):
         _print_end(report)
         return
     planned = report.planned
@@ -146,6 +147,7 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
         report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait))
     if as_json:
         print_json(report.as_json())
+        _print_end(report)
     elif not (invocation.quiet and report.exit_code == 0):
         _print_sync(report)
     finish(report.exit_code)

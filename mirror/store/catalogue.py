@@ -16,6 +16,7 @@ from mirror.model import Footprint, RemoteFile, Resource, SubResource, Term
 from mirror.planning.changes import Scope, files_digest, fingerprint
 from mirror.planning.series import series_key
 from mirror.store.index import Index
+from mirror.store.words import EXTENSIONS
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
 
 
@@ -437,13 +438,12 @@ def _search_words(sub_id: str, files: Iterable[RemoteFile]) -> str:
 
     What follows as an extension tells the files of a sub-resource apart for nobody: `.7z`, `.7z.001`, `.copc.laz`.
     """
-    rests = {_EXTENSIONS.sub("", file.name.removeprefix(sub_id)) for file in files}
+    rests = {EXTENSIONS.sub("", file.name.removeprefix(sub_id)) for file in files}
     words = {word for rest in rests for word in _WORD.findall(rest)}
     return " ".join(sorted(words.difference(_WORD.findall(sub_id))))
 
 
 _WORD = re.compile(r"\w+")
-_EXTENSIONS = re.compile(r"(?:\.[A-Za-z0-9]{1,7})+$")
 
 
 @lru_cache(maxsize=4096)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +17,7 @@ from mirror.geometry import footprint_from_text, intersects
 from mirror.model import BBox
 from mirror.planning.volumes import archive_of
 from mirror.store.index import connect_reader
+from mirror.store.words import Question, match_of, question_of
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
 
 STATES = ("current", "superseded", "withdrawn", "parked")
@@ -103,6 +102,14 @@ SELECT p.file, p.url, p.size, p.md5, NULL, NULL, NULL FROM parked_files p WHERE 
    AND NOT EXISTS (SELECT 1 FROM stored_files f WHERE f.sub_resource_id = p.sub_resource_id AND f.file = p.file)
 """
 
+_WITH_EXTENSION = """
+SELECT DISTINCT sub_resource_id FROM stored_files WHERE file LIKE ? OR file LIKE ?
+ UNION SELECT sub_resource_id FROM parked_files WHERE file LIKE ? OR file LIKE ?
+"""
+
+Row = Sequence[Any]
+"""A file as `_STORED` and `_PARKED` give it."""
+
 
 class Reader:
     """Questions to the index of one root."""
@@ -127,15 +134,15 @@ class Reader:
     def _files(self, filters: Filters) -> Iterator[MirroredFile]:
         holding = self._holding(filters.members) if filters.members else None
         where, values = self._where(filters, holding)
-        by_name = self._by_name(filters.text) if filters.text else None
+        pick = self._by_text(question_of(filters.text)) if filters.text else None
         parked = not filters.latest and self.connection.execute("SELECT 1 FROM parked_files").fetchone() is not None
         # What a sub-resource's files have in common is read and turned into objects once; its files come in order off an index.
         for sub in self.connection.execute(_SUB_RESOURCES.format(where=where), values):
-            rows = self.connection.execute(_STORED, (sub["id"],)).fetchall()
+            rows: Sequence[Row] = self.connection.execute(_STORED, (sub["id"],)).fetchall()
             if parked:
                 rows = sorted([*rows, *self.connection.execute(_PARKED, (sub["id"],))], key=itemgetter(0))
-            if by_name is not None:
-                rows = [row for row in rows if by_name(sub["id"], row[0])]
+            if pick is not None:
+                rows = pick(sub["id"], rows)
             for file in self._of(sub, rows):
                 if filters.states and file.state not in filters.states:
                     continue
@@ -156,7 +163,13 @@ class Reader:
         walked = False
         if filters.text:
             walked = True
-            add("s.id IN (SELECT rowid FROM search WHERE search MATCH ?)", _match(filters.text))
+            question = question_of(filters.text)
+            if question.words or not question.extensions:
+                add("s.id IN (SELECT rowid FROM search WHERE search MATCH ?)", match_of(question.words))
+            else:
+                ids = json.dumps(self._with_extensions(question.extensions))
+                found = "SELECT rowid FROM search WHERE search MATCH ? UNION SELECT value FROM json_each(?)"
+                add(f"s.id IN ({found})", match_of(question.everything), ids)
         if filters.bbox is not None:
             walked = True
             add("s.id IN (SELECT value FROM json_each(?))", json.dumps(self._covering(filters.bbox)))
@@ -217,26 +230,40 @@ class Reader:
             found.setdefault(sub, {}).setdefault(archive, []).append(member)
         return found
 
-    def _by_name(self, text: str) -> Callable[[int, str], bool]:
-        """Tells files apart where the words were found in file names only, not in what describes their sub-resource."""
-        described = {
-            row[0]
-            for row in self.connection.execute(
-                "SELECT rowid FROM search WHERE search MATCH ?",
-                ("{resource sub_resource title abstract about_resource labels} : (" + _match(text) + ")",),
-            )
-        }
-        words = [_plain(word) for word in _words(text)]
+    def _by_text(self, question: Question) -> Callable[[int, Sequence[Row]], Sequence[Row]]:
+        """Picks the files of a sub-resource that a text found: all, if it describes the sub-resource, or those that it names."""
 
-        def wanted(sub_resource_id: int, file: str) -> bool:
-            if sub_resource_id in described:
-                return True
-            name = _plain(file)
-            return any(word in name for word in words if not word.isdigit()) or all(word in name for word in words)
+        def described_by(words: tuple[str, ...]) -> set[int]:
+            columns = "{resource sub_resource title abstract about_resource labels} : (" + match_of(words) + ")"
+            return {row[0] for row in self.connection.execute("SELECT rowid FROM search WHERE search MATCH ?", (columns,))}
 
-        return wanted
+        described = described_by(question.everything)
+        about = described_by(question.free) if question.of_names and question.free else described
 
-    def _of(self, sub: sqlite3.Row, rows: Iterable[sqlite3.Row]) -> Iterator[MirroredFile]:
+        def pick(sub_resource_id: int, rows: Sequence[Row]) -> Sequence[Row]:
+            if not question.of_names:
+                return rows if sub_resource_id in described else [row for row in rows if question.words_in(row[0])]
+            named = [
+                row
+                for row in rows
+                if question.names_file(row[0]) and (not question.free or sub_resource_id in about or question.words_in(row[0]))
+            ]
+            if named or sub_resource_id in described:
+                return named or rows
+            return [row for row in rows if question.all_in(row[0])]
+
+        return pick
+
+    def _with_extensions(self, extensions: Sequence[str]) -> list[int]:
+        """The sub-resources that have a file with each of these extensions: the one question that reads every file name."""
+        found: list[set[int]] = []
+        for extension in extensions:
+            ends = f"%.{extension}", f"%.{extension}.%"
+            rows = self.connection.execute(_WITH_EXTENSION, (*ends, *ends))
+            found.append({row[0] for row in rows})
+        return list(set.intersection(*found))
+
+    def _of(self, sub: sqlite3.Row, rows: Iterable[Row]) -> Iterator[MirroredFile]:
         _, upstream, resource, sub_resource, title, zones, formats, crs, edition_date, updated, state = sub
         folder = f"{self._data}/{upstream}/{resource}/{sub_resource}/"
         fields = _codes(zones), _codes(formats), _codes(crs), edition_date, updated
@@ -337,17 +364,3 @@ def _is_glob(text: str) -> bool:
 
 def _sqlite_glob(glob: str) -> str:
     return glob.replace("[!", "[^")
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text)
-
-
-def _match(text: str) -> str:
-    """Every word, or the beginning of it, in any order. What users type is never read as a query language."""
-    return " AND ".join(f'"{word}"*' for word in _words(text)) or '""'
-
-
-def _plain(text: str) -> str:
-    """Without case and diacritics, as the full-text index compares."""
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()

@@ -1,0 +1,93 @@
+"""What the words of a question stand for: words that describe data, and names of files or their extensions.
+
+The full-text index holds the words of file names without their extensions, which would tell nothing apart and cost a tenth of it.
+So extensions are taken off a question too, and are looked for in the names of the files that the rest of it finds.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from mirror.vocabulary import is_extension
+
+EXTENSIONS = re.compile(r"(?:\.[A-Za-z0-9]{1,7})+$")
+"""What follows a name as its extensions: `.7z`, `.7z.001`, `.copc.laz`."""
+
+_VOLUME = re.compile(r"[0-9]{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A text as it is looked for. All of it must be found; `names` and `extensions` in the name of a file."""
+
+    words: tuple[str, ...]
+    """What remains for the full-text index, the stems of `names` included."""
+
+    free: tuple[str, ...]
+    """The words that are no part of a name."""
+
+    names: tuple[str, ...]
+    """Words with extensions, such as a pasted file name; folded."""
+
+    extensions: tuple[str, ...]
+    """Extensions alone: `md5`, `.dbf`, `001`; folded."""
+
+    everything: tuple[str, ...]
+    """All words, however they were taken."""
+
+    @property
+    def of_names(self) -> bool:
+        """Whether file names have a say in it."""
+        return bool(self.names or self.extensions)
+
+    def names_file(self, name: str) -> bool:
+        """Whether a file name has the names and extensions that are asked for."""
+        folded = plain(name)
+        return all(part in folded for part in self.names) and all(f".{end}." in f"{folded}." for end in self.extensions)
+
+    def words_in(self, name: str) -> bool:
+        """Whether a file was found for its name: by one of the free words, or, if they are only numbers, by all of them."""
+        folded = plain(name)
+        free = [plain(word) for word in self.free]
+        return any(word in folded for word in free if not word.isdigit()) or all(word in folded for word in free)
+
+    def all_in(self, name: str) -> bool:
+        """Whether a file name has every word of the text somewhere."""
+        folded = plain(name)
+        return all(plain(word) in folded for word in self.everything)
+
+
+def question_of(text: str) -> Question:
+    """Take a text apart. What users type is never read as a query language."""
+    free: list[str] = []
+    stems: list[str] = []
+    names: list[str] = []
+    extensions: list[str] = []
+    for part in text.split():
+        stem = EXTENSIONS.sub("", part)
+        alone = part.removeprefix(".")
+        if is_extension(alone) or _VOLUME.fullmatch(alone):
+            extensions.append(plain(alone))
+        elif stem != part and words_of(stem):
+            names.append(plain(part))
+            stems += words_of(stem)
+        else:
+            free += words_of(part)
+    return Question((*free, *stems), tuple(free), tuple(names), tuple(extensions), tuple(words_of(text)))
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, as the full-text index splits it."""
+    return re.findall(r"[^\W_]+", text)
+
+
+def match_of(words: tuple[str, ...]) -> str:
+    """Every word, or the beginning of it, in any order, as FTS5 wants it."""
+    return " AND ".join(f'"{word}"*' for word in words) or '""'
+
+
+def plain(text: str) -> str:
+    """Without case and diacritics, as the full-text index compares."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()

@@ -51,6 +51,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     [
         ("ORTHO_D038_2026.7z.001", ["ORTHO_D038_2026.7z.001"]),
         ("ortho_d038_2026.7z", ["ORTHO_D038_2026.7z.001", "ORTHO_D038_2026.7z.002"]),
+        ("limites_3-5/DEPARTEMENT.dbf", ["DEPARTEMENT.dbf"]),
         ("legende.pdf", ["Légende.PDF"]),
         ("departement.shp", ["DEPARTEMENT.shp"]),
         ("commune.shp", ["COMMUNE.shp"]),

@@ -177,10 +177,11 @@ class Bars:
             case ListingStarted(upstream, _):
                 if self._listing is None:
                     self._listing = self._progress.add_task(f"listing {upstream}", total=None, files="")
-            case Listed(_, _, what, entries):
+            case Listed(upstream, level, what, entries):
                 self._listed += entries
                 if self._listing is not None:
-                    self._progress.update(self._listing, description=f"listing {clean(what)}", files=f"{self._listed:,} entries")
+                    where = upstream if level == "resources" else clean(what)  # resources are listed by an address
+                    self._progress.update(self._listing, description=f"listing {where}", files=f"{self._listed:,} entries")
             case Planned(add, replace, _, size):
                 if self._listing is not None:
                     self._progress.remove_task(self._listing)

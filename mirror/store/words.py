@@ -65,7 +65,10 @@ def question_of(text: str) -> Question:
     stems: list[str] = []
     names: list[str] = []
     extensions: list[str] = []
-    for part in text.split():
+    for path in text.split():
+        # A path, as tables show it where a name alone is not enough, is the words of its folders and a name.
+        folders, _, part = path.rpartition("/")
+        free += words_of(folders)
         stem = EXTENSIONS.sub("", part)
         alone = part.removeprefix(".")
         if is_extension(alone) or _VOLUME.fullmatch(alone):

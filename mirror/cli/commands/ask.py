@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ def query(
                 if null:
                     click.echo("\0", nl=False)
     else:
-        _print_files(files, limit)
+        _print_files(files, limit, quiet=invocation.quiet)
 
 
 def _root(invocation: Invocation) -> Path:
@@ -104,18 +105,38 @@ def _print_csv(files: Iterator[MirroredFile]) -> None:
         writer.writerow([";".join(value) if isinstance(value, tuple) else value for value in values])
 
 
-def _print_files(files: Iterator[MirroredFile], limit: int | None) -> None:
-    rows, size, count = [], 0, 0
+def _print_files(files: Iterator[MirroredFile], limit: int | None, *, quiet: bool) -> None:
+    shown: list[MirroredFile] = []
+    here = size = parked = 0
     for file in files:
-        count += 1
-        size += file.size or 0
-        if limit is not None or count <= _SHOWN or not sys.stdout.isatty():
-            codes = clip(file.zones), clip(file.formats)
-            rows.append((file.resource, file.file, *codes, file.edition_date or "", size_text(file.size), file.state))
-    if rows:
-        table(["resource", "file", "zones", "formats", "edition", "size", "state"], rows, right=["size"])
-    more = f"; the first {_SHOWN} are shown, --limit or --json shows more" if count > len(rows) else ""
-    click.echo(f"{count_text(count, 'file')}, {size_text(size)}{more}", err=not sys.stdout.isatty())
+        if file.path is None:
+            parked += 1
+        else:
+            here += 1
+            size += file.size or 0
+        if limit is not None or len(shown) < _SHOWN or not sys.stdout.isatty():
+            shown.append(file)
+    if shown:
+        _print_table(shown)
+    if quiet:
+        return
+    missing = f"; {parked:,} parked, not here" if parked else ""
+    more = f"; the first {_SHOWN} are shown, --limit or --json shows more" if here + parked > len(shown) else ""
+    click.echo(f"{count_text(here, 'file')}, {size_text(size)}{missing}{more}", err=not sys.stdout.isatty())
+
+
+def _print_table(files: Sequence[MirroredFile]) -> None:
+    """A row per file. Where its name does not tell the sub-resource, that stands before it; upstreams too, if there are several."""
+    several = len({file.upstream for file in files}) > 1
+    alike = Counter((file.upstream, file.resource, file.file) for file in files)
+    rows = []
+    for file in files:
+        told = file.file.startswith(file.sub_resource) and alike[file.upstream, file.resource, file.file] == 1
+        name = file.file if told else f"{file.sub_resource}/{file.file}"
+        facts = name, clip(file.zones), clip(file.formats), file.edition_date or "", size_text(file.size), file.state
+        rows.append((*[file.upstream] * several, file.resource, *facts))
+    columns = [*["upstream"] * several, "resource", "file", "zones", "formats", "edition", "size", "state"]
+    table(columns, rows, right=["size"], names=["file"], drop=["formats", "zones", "edition", "resource", "size"])
 
 
 @click.command(short_help="How each subscription stands.")
@@ -145,7 +166,8 @@ def status(invocation: Invocation, as_json: bool) -> None:
         )
     columns = ["subscription", "last run", "last success", "upstream date", "files", "size", "missing", "parked"]
     if rows:
-        table(columns, rows, right=["files", "size", "missing", "parked"])
+        drop = ["size", "upstream date", "last run"]
+        table(columns, rows, right=["files", "size", "missing", "parked"], names=["subscription"], drop=drop)
     for parked in document["parked"]:
         where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
         attempts = f" ({count_text(parked['attempts'], 'attempt')})" if parked["attempts"] else ""

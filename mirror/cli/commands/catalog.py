@@ -127,12 +127,20 @@ class _Catalogs:
             click.echo(f"inspire-mirror: {clean(str(reason))}", err=True)
         return found, 1 if dead else 0
 
-    def show(self, columns: Sequence[str], rows: Sequence[Sequence[str]], upstreams: Iterable[str], **how: Sequence[str]) -> None:
-        """Print a table, with a column for the upstream if there are several."""
+    def show(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        upstreams: Iterable[str],
+        *,
+        names: Sequence[str],
+        drop: Sequence[str],
+    ) -> None:
+        """Print a table as `render.table` does, with a column for the upstream if there are several."""
         if self.several:
             columns, rows = ["upstream", *columns], [[name, *row] for name, row in zip(upstreams, rows, strict=True)]
         if rows:
-            table(columns, rows, **how)
+            table(columns, rows, right=["files", "size"], names=names, drop=drop)
 
     def tell(self, text: str) -> None:
         """Say how much was found, unless that is not wanted."""
@@ -149,7 +157,8 @@ def _show_resources(catalogs: _Catalogs, interest: Interest, sizes: bool | None)
         (r.id, r.title, clip(_codes(r.zones)), clip(_codes(r.formats)), _span(r.edition_from, r.edition_to), (r.updated or "")[:10])
         for _, r in found
     ]
-    catalogs.show(["resource", "title", "zones", "formats", "editions", "updated"], rows, [name for name, _ in found])
+    columns = ["resource", "title", "zones", "formats", "editions", "updated"]
+    catalogs.show(columns, rows, [name for name, _ in found], names=["resource", "title"], drop=["updated", "zones", "formats"])
     catalogs.tell(f"{count_text(len(rows), 'resource')}; `inspire-mirror catalog RESOURCE` shows what one consists of")
     return code
 
@@ -173,7 +182,8 @@ def _show_offers(catalogs: _Catalogs, interest: Interest, sizes: bool | None) ->
         for _, offer in found
     ]
     columns = ["sub-resource", "zones", "formats", "crs", "edition", "updated", "files", "size"]
-    catalogs.show(columns, rows, [name for name, _ in found], right=["files", "size"])
+    drop = ["updated", "crs", "formats", "zones", "files"]
+    catalogs.show(columns, rows, [name for name, _ in found], names=["sub-resource"], drop=drop)
     catalogs.tell(count_text(len(rows), "sub-resource") + _sizes_text([offer for _, offer in found], sizes))
     return code
 

@@ -53,7 +53,7 @@ def _show(demo: Demo) -> None:
     click.echo("\nthe newest edition of each series (inspire-mirror query --latest):")
     newest = Counter((file.resource, file.sub_resource, file.edition_date or "", ", ".join(file.zones)) for file in demo.files)
     rows = [(resource, sub, zones, edition, str(count)) for (resource, sub, edition, zones), count in sorted(newest.items())]
-    table(["resource", "sub-resource", "zones", "edition", "files"], rows, right=["files"])
+    table(["resource", "sub-resource", "zones", "edition", "files"], rows, right=["files"], names=["sub-resource"], drop=["zones"])
     click.echo(f"\nthe mirror is in {os.path.relpath(demo.root)}: data/ has the files, current/ a link per series. Try:")
     name = "inspire-mirror" if shutil.which("inspire-mirror") else os.path.relpath(sys.argv[0])
     for command in ("query batiments --zone D038", "query --resource BDORTHO --paths", "status", "verify --full"):

@@ -102,7 +102,7 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
     if by_file:
         rows = [(a.action, f"{a.resource}/{a.sub_resource}/{a.file}", size_text(a.size), a.reason) for a in actions]
         if rows:
-            table(["action", "file", "size", "why"], rows, right=["size"])
+            table(["action", "file", "size", "why"], rows, right=["size"], names=["file"], wrap="why")
     else:
         grouped: dict[tuple[str, str, str, str], tuple[int, int]] = {}
         for a in actions:
@@ -111,7 +111,8 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
             grouped[key] = count + 1, size + (a.size or 0)
         rows = [(key[0], f"{key[1]}/{key[2]}", f"{count:,}", size_text(size), key[3]) for key, (count, size) in grouped.items()]
         if rows:
-            table(["action", "sub-resource", "files", "size", "why"], rows, right=["files", "size"])
+            columns = ["action", "sub-resource", "files", "size", "why"]
+            table(columns, rows, right=["files", "size"], names=["sub-resource"], drop=["files"], wrap="why")
     if report.outcome in ("unavailable", "interrupted"):
         _print_end(report)
         return

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -167,9 +167,7 @@ class Reader:
             if question.words or not question.extensions:
                 add("s.id IN (SELECT rowid FROM search WHERE search MATCH ?)", match_of(question.words))
             else:
-                ids = json.dumps(self._with_extensions(question.extensions))
-                found = "SELECT rowid FROM search WHERE search MATCH ? UNION SELECT value FROM json_each(?)"
-                add(f"s.id IN ({found})", match_of(question.everything), ids)
+                add("s.id IN (SELECT value FROM json_each(?))", json.dumps(self._with_extensions(question.extensions)))
         if filters.bbox is not None:
             walked = True
             add("s.id IN (SELECT value FROM json_each(?))", json.dumps(self._covering(filters.bbox)))
@@ -233,33 +231,42 @@ class Reader:
     def _by_text(self, question: Question) -> Callable[[int, Sequence[Row]], Sequence[Row]]:
         """Picks the files of a sub-resource that a text found: all, if it describes the sub-resource, or those that it names."""
 
-        def described_by(words: tuple[str, ...]) -> set[int]:
+        @cache
+        def described_by(*words: str) -> frozenset[int]:
             columns = "{resource sub_resource title abstract about_resource labels} : (" + match_of(words) + ")"
-            return {row[0] for row in self.connection.execute("SELECT rowid FROM search WHERE search MATCH ?", (columns,))}
+            return frozenset(row[0] for row in self.connection.execute("SELECT rowid FROM search WHERE search MATCH ?", (columns,)))
 
-        described = described_by(question.everything)
-        about = described_by(question.free) if question.of_names and question.free else described
-
-        def pick(sub_resource_id: int, rows: Sequence[Row]) -> Sequence[Row]:
-            if not question.of_names:
-                return rows if sub_resource_id in described else [row for row in rows if question.words_in(row[0])]
-            named = [
-                row
-                for row in rows
-                if question.names_file(row[0]) and (not question.free or sub_resource_id in about or question.words_in(row[0]))
-            ]
-            if named or sub_resource_id in described:
-                return named or rows
+        def pick(sub: int, rows: Sequence[Row]) -> Sequence[Row]:
+            if not question.of_names and sub in described_by(*question.everything):
+                return rows
+            # What describes the sub-resource need not be in the name of each file; all else must.
+            told = {word for word in question.free if sub in described_by(word)}
+            told_ends = {end for end in question.extensions if sub in described_by(end)}
+            found: dict[int, list[Row]] = {}
+            for row in rows:
+                ends = question.ends_of(row[0])
+                if ends is not None and ends | told_ends >= set(question.extensions) and question.words_in(row[0], told):
+                    found.setdefault(len(ends), []).append(row)
+            # An extension may also be the format that describes all of a sub-resource; files that bear it come first.
+            if found:
+                return found[max(found)]
+            if sub in described_by(*question.everything):
+                return rows
             return [row for row in rows if question.all_in(row[0])]
 
         return pick
 
     def _with_extensions(self, extensions: Sequence[str]) -> list[int]:
-        """The sub-resources that have a file with each of these extensions: the one question that reads every file name."""
+        """The sub-resources that each of these extensions describes, as their format, or that have a file with it.
+
+        For what is no format it reads the name of every file: a quarter of a second for a million of them.
+        """
         found: list[set[int]] = []
-        for extension in extensions:
-            ends = f"%.{extension}", f"%.{extension}.%"
-            rows = self.connection.execute(_WITH_EXTENSION, (*ends, *ends))
+        for end in extensions:
+            rows = self.connection.execute("SELECT rowid FROM search WHERE search MATCH ?", (match_of((end,)),)).fetchall()
+            code = "SELECT 1 FROM sub_resource_terms WHERE kind = 'format' AND code = ?"
+            if self.connection.execute(code, (fold_format(end),)).fetchone() is None:
+                rows += self.connection.execute(_WITH_EXTENSION, (f"%.{end}", f"%.{end}.%") * 2).fetchall()
             found.append({row[0] for row in rows})
         return list(set.intersection(*found))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mirror.vocabulary import is_extension
@@ -42,16 +43,17 @@ class Question:
         """Whether file names have a say in it."""
         return bool(self.names or self.extensions)
 
-    def names_file(self, name: str) -> bool:
-        """Whether a file name has the names and extensions that are asked for."""
+    def ends_of(self, name: str) -> set[str] | None:
+        """Which of the extensions a file name has; None where it lacks one of the names."""
         folded = plain(name)
-        return all(part in folded for part in self.names) and all(f".{end}." in f"{folded}." for end in self.extensions)
+        if not all(part in folded for part in self.names):
+            return None
+        return {end for end in self.extensions if f".{end}." in f"{folded}."}
 
-    def words_in(self, name: str) -> bool:
-        """Whether a file was found for its name: by one of the free words, or, if they are only numbers, by all of them."""
+    def words_in(self, name: str, told: Collection[str]) -> bool:
+        """Whether a file name has all free words but those that are `told` elsewhere."""
         folded = plain(name)
-        free = [plain(word) for word in self.free]
-        return any(word in folded for word in free if not word.isdigit()) or all(word in folded for word in free)
+        return all(word in told or plain(word) in folded for word in self.free)
 
     def all_in(self, name: str) -> bool:
         """Whether a file name has every word of the text somewhere."""
@@ -86,7 +88,7 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text)
 
 
-def match_of(words: tuple[str, ...]) -> str:
+def match_of(words: Sequence[str]) -> str:
     """Every word, or the beginning of it, in any order, as FTS5 wants it."""
     return " AND ".join(f'"{word}"*' for word in words) or '""'
 

@@ -83,19 +83,22 @@ class Mirror:
         """How each subscription stands. Raises IndexUnusable."""
         return self.reader.subscriptions()
 
-    def plan(self, *names: str) -> tuple[Report, list[PlannedAction]]:
+    def plan(self, *names: str, retry: bool = False) -> tuple[Report, list[PlannedAction]]:
         """What `sync` would do. Needs a mirror opened by its config. Raises ConfigError, IndexUnusable."""
         from mirror.sync import plan
 
         actions: list[PlannedAction] = []
-        report = asyncio.run(plan(self._need_settings(), names, visit=actions.append))
+        report = asyncio.run(plan(self._need_settings(), names, visit=actions.append, retry=retry))
         return report, actions
 
-    def sync(self, *names: str, wait: bool = False) -> Report:
-        """Sync the named subscriptions, or all. Needs a mirror opened by its config. Raises ConfigError, Locked, IndexUnusable."""
+    def sync(self, *names: str, wait: bool = False, retry: bool = False) -> Report:
+        """Sync the named subscriptions, or all; with `retry` parked files too, whatever their next try.
+
+        Needs a mirror opened by its config. Raises ConfigError, Locked, IndexUnusable.
+        """
         from mirror.sync import sync
 
-        return asyncio.run(sync(self._need_settings(), names, wait=wait))
+        return asyncio.run(sync(self._need_settings(), names, wait=wait, retry=retry))
 
     def _need_settings(self) -> Settings:
         if self._settings is None:

@@ -141,7 +141,7 @@ class Published(Event):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Event):
-    """A wanted file is not to be had in this run."""
+    """A wanted file is not to be had in this run. No `attempts`: it is parked, and was not tried."""
 
     key: FileKey
     url: str

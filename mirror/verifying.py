@@ -7,20 +7,24 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mirror.errors import GuardRefused, Locked
-from mirror.events import Checked, Checking, Emit, FileKey
+from mirror.errors import GuardRefused, IndexDamaged, IndexMissing, IndexUnusable, Locked
+from mirror.events import Checked, Checking, Emit, FileKey, Note
 from mirror.settings import Settings
+from mirror.steps import step
 from mirror.store.holdings import Held, Holdings, held_files
-from mirror.store.index import Index, connect_reader
+from mirror.store.index import FILE, BrokenRow, Index, connect_reader, find_damage, why_unusable
 from mirror.store.journal import Journal
+from mirror.store.rescue import set_aside
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
-from mirror.transfer.receive import hash_file
+from mirror.sync.archive_checks import broken_archives
+from mirror.transfer.receive import sha256_file
 
 _AHEAD = 32  # files handed to the hashing threads before the first answer is waited for
 
@@ -45,14 +49,26 @@ class Findings:
     files: int = 0
     bytes: int = 0
     hashed: bool = False
+    rebuilt: bool = False
+    """The index was missing or damaged, and was made anew by the sync in `repair`."""
     faults: list[Fault] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    broken: list[Fault] = field(default_factory=list)
+    """Archives whose bytes are as they were published, and whose own checksums are wrong."""
+
     repair: Report | None = None
 
     @property
+    def all_faults(self) -> list[Fault]:
+        """What is wrong here, and what was wrong when it came."""
+        return [*self.faults, *self.broken]
+
+    @property
     def exit_code(self) -> int:
-        """0 if the mirror is now as it should be, else 1."""
-        return int(any(not fault.repaired for fault in self.faults))
+        """0 if the mirror is now as it should be, else 1; where the index could not be rebuilt, that of the sync that was to."""
+        if self.rebuilt and self.repair is not None and self.repair.exit_code:
+            return self.repair.exit_code
+        return int(any(not fault.repaired for fault in self.all_faults))
 
     def as_json(self) -> dict[str, Any]:
         """The document of `verify --json`."""
@@ -62,6 +78,7 @@ class Findings:
             "files": self.files,
             "bytes": self.bytes,
             "hashed": self.hashed,
+            "rebuilt": self.rebuilt,
             "faults": [
                 {
                     "upstream": f.upstream,
@@ -72,7 +89,7 @@ class Findings:
                     "problem": f.problem,
                     "repaired": f.repaired,
                 }
-                for f in self.faults
+                for f in self.all_faults
             ],
             "foreign": self.foreign,
             "repair": self.repair.as_json() if self.repair else None,
@@ -92,48 +109,116 @@ async def verify(
     """Compare what is published with the index: sizes, or with `full` every hash.
 
     Without `repair` it needs no lock; what it learns is written down if no other run holds one. With it, wrong files go to
-    `.staging/quarantine` and the sub-resources concerned are synced again. Cancelled, it stops within a block of hashing.
+    `.staging/quarantine` and the sub-resources concerned are synced again; an index that is missing beside a tree, or damaged, is
+    built anew by a sync of everything, which fetches nothing that is here and known by its MD5. Cancelled, it stops within a block
+    of hashing.
 
     Raises:
         ConfigError: an unknown name.
         Locked: to repair, while another run holds the root and `wait` is false.
-        IndexUnusable: there is no index to compare with.
+        IndexUnusable: there is no index to compare with, or a damaged one, and it is not to be repaired.
+        GuardRefused: to repair, where the root cannot be written.
     """
     if names:
         wishes_of(settings, names)
+    try:
+        await asyncio.to_thread(_check_index, settings.root, full)
+        return await _verify(settings, names, full=full, repair=repair, wait=wait, emit=emit, now=now)
+    except (IndexMissing, IndexDamaged) as error:
+        # Nothing is made where nothing is, least of all an empty mirror on a disk that is not mounted.
+        if not repair or not any(Tree(settings.root).folders(name) for name in settings.upstream):
+            raise
+        emit(Note(str(error), "warning"))
+        return await _rebuild(settings, error, names, full=full, wait=wait, emit=emit, now=now)
+
+
+def _check_index(root: Path, full: bool) -> None:
+    with closing(connect_reader(root)) as index:
+        if (problem := find_damage(index, thorough=full)) is not None:
+            raise why_unusable(root / FILE, BrokenRow(problem))
+
+
+async def _rebuild(
+    settings: Settings, error: IndexUnusable, names: Sequence[str], *, full: bool, wait: bool, emit: Emit, now: Clock
+) -> Findings:
+    if isinstance(error, IndexDamaged):
+        with await hold_lock(settings.root, wait=wait):
+            place = set_aside(settings.root, now())
+        emit(Note(f"the damaged index is set aside as {place}", "warning"))
+    report = await sync(settings, (), emit=emit, wait=wait, now=now)
+    if report.outcome in ("complete", "incomplete"):
+        findings = await _verify(settings, names, full=full, repair=False, wait=wait, emit=emit, now=now)
+    else:
+        findings = Findings(hashed=full)
+    findings.rebuilt, findings.repair = True, report
+    return findings
+
+
+async def _verify(
+    settings: Settings, names: Sequence[str], *, full: bool, repair: bool, wait: bool, emit: Emit, now: Clock
+) -> Findings:
     tree = Tree(settings.root)
-    with closing(connect_reader(settings.root)):
-        pass  # there must be an index: nothing is made here, least of all an empty mirror on a disk that is not mounted
     with ExitStack() as stack:
         try:
             stack.enter_context(await hold_lock(settings.root, wait=wait and repair))
         except (Locked, GuardRefused):
             if repair:
                 raise
-            return (await _look(tree, settings.root, names, full=full, emit=emit))[0]
+            findings, sound, _ = await _look(tree, settings.root, names, full=full, emit=emit)
+            return await _look_inside(tree, settings, findings, sound)
         findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
+        await _look_inside(tree, settings, findings, sound)
         index = stack.enter_context(Index(settings.root))
         holdings, journal = Holdings(index), Journal(index)
         if full:
             holdings.mark_verified((held.id for held in sound), at=now())
-        for held, fault in zip(wrong, findings.faults, strict=True):
-            if repair:
-                tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
-            if held.sound or repair:
-                about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
-                journal.event("damaged", at=now(), about=about, message=fault.problem)
-        # Also without an order to repair: the next sync knows, and queries no longer point at it.
-        holdings.mark_damaged(held.id for held in wrong)
+        record_wrong(tree, holdings, journal, wrong, findings, quarantine=repair, at=now())
     if repair and wrong:
-        damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
-        findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units)
-        with closing(connect_reader(settings.root)) as reader:
-            mended = {held.id for held in held_files(reader) if held.sound}
-        findings.faults = [
-            Fault(f.upstream, f.resource, f.sub_resource, f.file, f.path, f.problem, held.id in mended)
-            for held, f in zip(wrong, findings.faults, strict=True)
-        ]
+        await fetch_again(settings, wrong, findings, emit=emit, wait=wait, now=now)
     return findings
+
+
+async def _look_inside(tree: Tree, settings: Settings, findings: Findings, sound: Sequence[Held]) -> Findings:
+    """Where all was hashed, add the archives that are broken inside."""
+    if findings.hashed:
+        for held, problem in await broken_archives(tree, sound, settings.limits):
+            path = tree.data / held.upstream / held.resource / held.sub_resource / held.file
+            findings.broken.append(Fault(held.upstream, held.resource, held.sub_resource, held.file, str(path), problem))
+    return findings
+
+
+def record_wrong(
+    tree: Tree, holdings: Holdings, journal: Journal, wrong: Sequence[Held], findings: Findings, *, quarantine: bool, at: datetime
+) -> None:
+    """Write down the faults of `findings`, which are those of `wrong`; `quarantine` moves the files there as well.
+
+    Also without an order to repair: the next sync knows, and queries no longer point at them; all of that before anything is moved.
+    What upstream no longer lists stays where it is, as nothing can take its place.
+    """
+    holdings.mark_damaged(held.id for held in wrong)
+    step("verify: damage entered")
+    for number, (held, fault) in enumerate(zip(wrong, findings.faults, strict=True)):
+        moved = False
+        if quarantine and holdings.is_listed(held.id):
+            moved = tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file) is not None
+            step("verify: damaged file set aside")
+        elif quarantine:
+            findings.faults[number] = replace(fault, problem=f"{fault.problem}; upstream no longer has it, so it stays as it is")
+        if held.sound or moved:
+            about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
+            journal.event("damaged", at=at, about=about, message=fault.problem)
+
+
+async def fetch_again(settings: Settings, wrong: Sequence[Held], findings: Findings, *, emit: Emit, wait: bool, now: Clock) -> None:
+    """Sync the sub-resources of what is wrong, though it be parked; `findings` then tell of it, and what is repaired.
+
+    Raises what `sync` raises.
+    """
+    damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
+    findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units, retry=True)
+    with closing(connect_reader(settings.root)) as reader:
+        mended = {held.id for held in held_files(reader) if held.sound}
+    findings.faults = [replace(fault, repaired=held.id in mended) for held, fault in zip(wrong, findings.faults, strict=True)]
 
 
 async def _look(tree: Tree, root: Path, names: Sequence[str], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:
@@ -212,9 +297,9 @@ def _problems(
 
 def _hash_problem(held: Held, path: Path, dropped: Callable[[], bool]) -> str | None:
     try:
-        hashes = hash_file(path, dropped)
+        sha256 = sha256_file(path, dropped)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if hashes.sha256 != held.sha256:
-        return f"SHA-256 is {hashes.sha256}, {held.sha256} was published"
+    if sha256 != held.sha256:
+        return f"SHA-256 is {sha256}, {held.sha256} was published"
     return None

@@ -21,7 +21,7 @@ from mirror.upstream.session import Patience
 
 from .upstream import FakeUpstream
 
-HASTE = Patience(connect=5, idle=5, min_speed=0, retry_for=0.2, first_wait=0.001, longest_wait=0.002)
+HASTE = Patience(connect=5, idle=5, min_speed=0, retry_for=0.2, first_wait=0.001, longest_wait=0.002, index=0.1)
 """Waits that no test has to sit through."""
 
 EVERYTHING = {"resources": ["*"], "edition": "all"}

@@ -15,6 +15,7 @@ import pytest
 from mirror.demo.archives import seven_zip, volumes
 from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub
 from mirror.store.query import Filters, Reader
+from mirror.verifying import verify
 
 from .command import run, write_config
 from .mirrored import Mirrored, offered
@@ -315,3 +316,24 @@ async def test_a_new_edition_is_unpacked_beside_the_old_one(mirror: Mirrored) ->
     mirror.upstream.catalogue = publish(of(SINGLE), "PRODUCT", newer)
     assert (await mirror.sync()).exit_code == 0
     assert extracted(mirror) == under("A_2026-09-15", ONE) | under("A_2026-12-15", TWO)
+
+
+async def test_a_full_verification_looks_inside_archives(mirror: Mirrored) -> None:
+    """The bytes are as upstream published them, with the right MD5, and the archive is broken: a fault that no repair mends."""
+    broken = bytearray(seven_zip({"a.gpkg": bytes(range(256)) * 40}, DAY))
+    broken[60] ^= 0xFF
+    mirror.upstream.catalogue = of(archive_sub("A_2026-09-15", {"A.7z": bytes(broken), "B.7z": seven_zip(ONE, DAY)}))
+    assert (await mirror.sync()).exit_code == 0
+    assert (await verify(mirror.settings)).exit_code == 0
+    before = mirror.tree()
+    for repair in (False, True):
+        findings = await verify(mirror.settings, full=True, repair=repair, now=mirror.clock)
+        (fault,) = findings.all_faults
+        assert (fault.file, fault.repaired, findings.exit_code) == ("A.7z", False, 1)
+        assert "broken inside, as upstream published it" in fault.problem
+        assert mirror.tree() == before
+
+
+async def test_volumes_are_verified_as_one_archive(mirror: Mirrored) -> None:
+    await mirror.sync()
+    assert (await verify(mirror.settings, full=True)).exit_code == 0

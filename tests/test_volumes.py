@@ -162,7 +162,7 @@ def test_a_volume_that_became_shorter_meanwhile_is_an_error_and_no_end(tmp_path:
 def test_a_position_before_the_start_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.7z"
     path.write_bytes(b"0123")
-    with Volumes([str(path)]) as stream, pytest.raises(ValueError, match="before the start"):
+    with Volumes([str(path)]) as stream, pytest.raises(OSError, match="before the start"):
         stream.seek(-5, os.SEEK_END)
 
 

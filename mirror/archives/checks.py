@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Collection
 from unicodedata import normalize
 
 from mirror.archives.model import Bounds, Entry
@@ -15,6 +16,8 @@ from mirror.names import problem_with
 
 LONGEST_PATH = 1024
 """Bytes in the path of a member: with the folder of the mirror before it, it must stay below Linux's 4,096."""
+
+_BLOCK = 4096  # what a file system gives at least to a folder, and to a file that is not empty
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
@@ -31,6 +34,8 @@ class Gate:
         self._names = names
         self._members = 0
         self._known: dict[str, tuple[str, bool]] = {}
+        self._folders: set[str] = set()
+        self._room = 0
         self.files = 0
         self.bytes = 0
 
@@ -43,7 +48,7 @@ class Gate:
         """
         self._members += 1
         if self._members > self._bounds.max_members:
-            raise self._too_many()
+            raise too_many(self._bounds.max_members)
         if entry.encrypted:
             raise ArchiveError(f"member {show(entry.name)} is encrypted, and there is no password")
         if entry.size is not None and entry.size < 0:
@@ -52,12 +57,13 @@ class Gate:
         if self._names:
             if entry.oddity is not None:
                 raise ArchiveError(f"member {show(entry.name)} is {entry.oddity}: only files and folders are unpacked")
-            path = clean_path(entry.name, folder=entry.folder)
+            path = clean_path(entry.name, folder=entry.folder, known=self._folders)
             if path:
                 self._place(path, folder=entry.folder)
         if not entry.folder:
             self.files += 1
         self.grow(entry.size or 0)
+        self._take(_BLOCK if entry.folder else -(entry.size or 0) % _BLOCK)
         return path
 
     def grow(self, size: int) -> None:
@@ -66,33 +72,44 @@ class Gate:
         if self.bytes > self._bounds.max_ratio * self._packed:
             limit = f"{self._bounds.max_ratio:g} times its {self._packed} bytes"
             raise ArchiveError(f"it unpacks to more than {limit}, and is taken for a bomb (max_extract_ratio)")
-        if self._bounds.max_bytes is not None and self.bytes > self._bounds.max_bytes:
+        self._take(size)
+
+    def _take(self, size: int) -> None:
+        self._room += size
+        if self._bounds.max_bytes is not None and self._room > self._bounds.max_bytes:
             raise OSError(errno.ENOSPC, f"it unpacks to more than the {self._bounds.max_bytes} bytes that there is room for")
 
     def _place(self, path: str, *, folder: bool) -> None:
-        parts = path.split("/")
-        for depth in range(1, len(parts) + 1):
-            here, leaf = "/".join(parts[:depth]), depth == len(parts)
-            entered = (here, folder or not leaf)
-            known = self._known.get(fold(here))
-            if known is None:
-                self._known[fold(here)] = entered
-                if len(self._known) > self._bounds.max_members:
-                    raise self._too_many()
-            elif known[0] != here:
-                reason = "only in ways that not every file system keeps apart (case, form of accents)"
-                raise ArchiveError(f"member {show(here)} differs from {show(known[0])} {reason}")
-            elif known != entered:
-                raise ArchiveError(f"member {show(here)} is both a file and a folder")
-            elif leaf and not folder:
-                raise ArchiveError(f"member {show(here)} is there twice")
+        parent = path.rpartition("/")[0]
+        if parent and parent not in self._folders:
+            self._place(parent, folder=True)
+        if folder and path in self._folders:
+            return  # it is there already, or something in it is
+        if folder:
+            self._folders.add(path)
+        known = self._known.get(fold(path))
+        if known is None:
+            self._known[fold(path)] = (path, folder)
+            if len(self._known) > self._bounds.max_members:
+                raise too_many(self._bounds.max_members)
+        elif known[0] != path:
+            reason = "only in ways that not every file system keeps apart (case, form of accents)"
+            raise ArchiveError(f"member {show(path)} differs from {show(known[0])} {reason}")
+        elif known[1] != folder:
+            raise ArchiveError(f"member {show(path)} is both a file and a folder")
+        else:
+            raise ArchiveError(f"member {show(path)} is there twice")
 
-    def _too_many(self) -> ArchiveError:
-        return ArchiveError(f"it has more than {self._bounds.max_members} members, and is taken for a bomb (max_members)")
+
+def too_many(most: int) -> ArchiveError:
+    """The error for an archive of more members than `most`."""
+    return ArchiveError(f"it has more than {most} members, and is taken for a bomb (max_members)")
 
 
-def clean_path(name: str, *, folder: bool) -> str:
+def clean_path(name: str, *, folder: bool, known: Collection[str] = ()) -> str:
     """The path that a member is unpacked to, relative to the folder of its archive; empty for that folder itself.
+
+    What is below one of the folders `known`, which have been cleaned before, is only looked at from there on.
 
     Raises:
         ArchiveError: it could lead out of the folder, or is not a name that every file system keeps.
@@ -114,7 +131,8 @@ def clean_path(name: str, *, folder: bool) -> str:
     elif len(path.encode(errors="surrogatepass")) > LONGEST_PATH:
         problem = f"it is longer than {LONGEST_PATH} bytes"
     else:
-        problem = next(filter(None, map(_problem_with_part, path.split("/"))), None)
+        above, _, last = path.rpartition("/")
+        problem = next(filter(None, map(_problem_with_part, [last] if above in known else path.split("/"))), None)
     if problem:
         raise ArchiveError(f"unsafe member name {show(name)}: {problem}")
     return path

@@ -17,8 +17,9 @@ from typing import Any, Final, cast
 from mirror.archives.model import Bounds, Member, Unpacked
 from mirror.errors import ArchiveError
 
-_ENVIRONMENT: Final = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONHOME")
+_ENVIRONMENT: Final = ("PATH", "TMPDIR", "LD_LIBRARY_PATH")
 """What it gets of ours: no key that an upstream is reached with is among it."""
+_START: Final = "import sys; sys.path[:] = sys.argv[2:]; from mirror.archives.worker import main; main()"
 _LONGEST_ANSWER: Final = 1 << 28  # bytes; the longest that its limits let it give is half of that
 _LARGE_ANSWER: Final = 1 << 18  # bytes beyond which reading it is for a thread
 
@@ -54,9 +55,13 @@ async def unpack(paths: Sequence[Path], into: Path, bounds: Bounds, engine: str 
 
 async def _ask(job: dict[str, Any], paths: Sequence[Path], bounds: Bounds) -> dict[str, Any]:
     job = {"engine": None, "paths": [_absolute(path) for path in paths], "bounds": asdict(bounds), **job}
-    status, said = await _run(json.dumps(job).encode())
-    if status != 0:
-        raise ArchiveError(_ENDED_BY.get(-status, f"reading it crashed what read it ({_name(status)})"))
+    complaints = os.memfd_create("archive")
+    try:
+        status, said = await _run(json.dumps(job).encode(), complaints)
+        if status != 0:
+            raise ArchiveError(_ENDED_BY.get(-status) or f"reading it crashed what read it: {_last_words(status, complaints)}")
+    finally:
+        os.close(complaints)
     if len(said) > _LARGE_ANSWER:
         answer = await asyncio.to_thread(_read, said)
     else:
@@ -68,15 +73,17 @@ async def _ask(job: dict[str, Any], paths: Sequence[Path], bounds: Bounds) -> di
     return answer
 
 
-async def _run(job: bytes) -> tuple[int, bytes]:
+async def _run(job: bytes, complaints: int) -> tuple[int, bytes]:
     """Exit status (negative: the signal that ended it) and standard output."""
+    # The same modules as here, and at once: -S leaves out the search for them, -I whatever the environment says of it.
+    folders = [_PACKAGES, *(_absolute(Path(folder)) for folder in sys.path if folder and folder != _PACKAGES)]
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "mirror.archives.worker", str(os.getpid())),
+        *(sys.executable, "-I", "-S", "-c", _START, str(os.getpid()), *folders),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={**environment, "PYTHONPATH": _PACKAGES, "LC_ALL": "C.UTF-8"},
+        stderr=complaints,
+        env={**environment, "LC_ALL": "C.UTF-8"},
         start_new_session=True,  # ^C is for us, who end it; and one signal reaches what it starts, too
     )
     stdin, stdout = cast(asyncio.StreamWriter, process.stdin), cast(asyncio.StreamReader, process.stdout)
@@ -107,10 +114,14 @@ def _read(said: bytes) -> dict[str, Any]:
     return answer
 
 
-def _name(status: int) -> str:
-    with suppress(ValueError):
-        return signal.Signals(-status).name
-    return f"exit status {status}"
+def _last_words(status: int, complaints: int) -> str:
+    if status < 0:
+        with suppress(ValueError):
+            return signal.Signals(-status).name
+    size = os.lseek(complaints, 0, os.SEEK_END)
+    lines = os.pread(complaints, 2000, max(0, size - 2000)).decode(errors="replace").split("\n")
+    said = "".join(letter if letter.isprintable() else "?" for letter in next(filter(None, map(str.strip, reversed(lines))), ""))
+    return f"exit status {status}{f', {said[:300]}' if said else ''}"
 
 
 async def _to_its_end(work: Coroutine[Any, Any, Any]) -> None:

@@ -43,7 +43,9 @@ class Patience:
     A limit for the whole would cut large archives on slow machines; what never ends makes no progress either.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cpu: int = _CPU, wall: float = _WALL) -> None:
+        self._cpu = cpu
+        self._wall = wall
         self._progress = 0
         self._renew()
 
@@ -57,9 +59,9 @@ class Patience:
     def _renew(self) -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        soft = int(used.ru_utime + used.ru_stime) + _CPU
+        soft = int(used.ru_utime + used.ru_stime) + self._cpu
         resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
-        signal.setitimer(signal.ITIMER_REAL, _WALL)
+        signal.setitimer(signal.ITIMER_REAL, self._wall)
 
 
 def _lower(limit: int, value: int) -> None:

@@ -6,13 +6,14 @@ import os
 from typing import Final
 
 from mirror.archives.model import Bounds
+from mirror.archives.reading import Volumes, buffered
 from mirror.archives.source import Source, Told
 from mirror.errors import ArchiveError
 from mirror.planning.volumes import archive_of, kind_of
 
 _MAGIC: Final = {
     "7z": (b"7z\xbc\xaf\x27\x1c",),
-    "zip": (b"PK\x03\x04", b"PK\x05\x06"),
+    "zip": (b"PK\x03\x04", b"PK\x05\x06", b"PK00PK\x03\x04"),
     "gz": (b"\x1f\x8b",),
     "tar.gz": (b"\x1f\x8b",),
     "tar.bz2": (b"BZh",),
@@ -31,11 +32,10 @@ def open_archive(paths: list[str], bounds: Bounds, told: Told, engine: str | Non
     kind = kind_of(name)
     if kind is None:
         raise ArchiveError("its name is not that of an archive of a format that can be read")
-    packed = sum(os.stat(path).st_size for path in paths)
+    with Volumes(paths) as volumes, buffered(volumes) as stream:
+        packed, start = volumes.size, stream.read(8)
     if not packed:
         raise ArchiveError("it is empty")
-    with open(paths[0], "rb") as file:
-        start = file.read(8)
     if kind in _MAGIC and not start.startswith(_MAGIC[kind]):
         raise ArchiveError(f"it is not {kind}: it starts with {start.hex(' ')}")
     return _open(kind, name, paths, bounds, told, engine), packed

@@ -52,10 +52,10 @@ class Volumes(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a position, which may lie behind the end. Raises ValueError where it lies before the start."""
+        """Go to a position, which may lie behind the end. Raises OSError where it lies before the start."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
         if base + offset < 0:
-            raise ValueError("a position before the start of the archive")
+            raise OSError("a position before the start of the archive")  # no error number: it is the archive that is wrong
         self._position = base + offset
         return self._position
 

@@ -7,22 +7,21 @@ path that 7zz could make, and nothing on its command line that an archive could 
 from __future__ import annotations
 
 import stat
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final
 
 import py7zr
 import py7zr.archiveinfo
-from py7zr.exceptions import PasswordRequired
+from py7zr.exceptions import Bad7zFile, PasswordRequired
 
-from mirror.archives.checks import Gate, show
+from mirror.archives.checks import Gate, too_many
 from mirror.archives.model import Bounds, Entry, Member
 from mirror.archives.reading import Volumes, buffered
 from mirror.archives.sevenzz import SevenZz, find_7zz
-from mirror.archives.sink import Sink, Writer
-from mirror.archives.source import CHUNK, Told
+from mirror.archives.sink import Sink
+from mirror.archives.source import Decoder, Told, copy
 from mirror.errors import ArchiveError
 
 _CRYPTO: Final = bytes.fromhex("06f1")
@@ -67,10 +66,11 @@ _REPARSE_POINT: Final = 0x400
 _EPOCH: Final = 11_644_473_600  # seconds from 1601, where the dates of 7z start, to 1970
 # py7zr's decoders of these take no limit for their output, so a mebibyte of input could become gigabytes at once.
 _SIP: Final = 1 << 14
+_IDLE_STEPS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class _Block:
     """A packed stream, and the members that it holds, in order."""
 
     folder: Any
@@ -86,14 +86,24 @@ class SevenZip:
         self._paths = paths
         self._told = told
         self._engine = engine
-        # py7zr makes a dict for each member that the header claims before it can be asked how many there are. This bound of its own
-        # comes first; were it to go, the limits of this process still hold.
-        py7zr.archiveinfo.MAX_NUMFILES = min(py7zr.archiveinfo.MAX_NUMFILES, bounds.max_members)
-        self._stream = buffered(Volumes(paths, told))
+        # py7zr makes objects for all that the header claims before it can be asked how many there are. These bounds of its own come
+        # first; were they to go, the limits of this process still hold.
+        for bound in ("MAX_NUMFILES", "MAX_NUMFOLDERS", "MAX_SUBSTREAMS"):
+            setattr(py7zr.archiveinfo, bound, bounds.max_members)
+        volumes = Volumes(paths, told)
+        self._stream = buffered(volumes)
         try:
             self._archive = py7zr.SevenZipFile(self._stream)
         except PasswordRequired:
             raise ArchiveError("its list of members is encrypted, and there is no password") from None
+        except Bad7zFile as error:
+            if f"exceeds limit {bounds.max_members}" in str(error):
+                raise too_many(bounds.max_members) from None
+            raise
+        header = self._archive.sig_header
+        surplus = volumes.size - self._archive.afterheader - header.nextheaderofs - header.nextheadersize
+        if surplus > 0 and len(paths) > 1:  # behind a single file it may be a signature
+            raise ArchiveError(f"its volumes have {surplus} bytes more than the archive: they are not of one archive")
 
     def members(self, gate: Gate) -> Iterator[Member]:
         """The list that stands at the end of the archive."""
@@ -112,19 +122,22 @@ class SevenZip:
                 with sink.file(path, entry):
                     pass
         blocks = self._blocks(admitted)
+        if not blocks:
+            return
         with self._decoder(blocks) as decoder:
             for block in blocks:
-                decoder.begin(block)
+                if isinstance(decoder, _ByPy7zr):
+                    decoder.begin(block)
                 for path, entry in block.members:
                     with sink.file(path, entry) as writer:
-                        _copy(decoder, entry, writer)
+                        copy(decoder, entry, writer)
             decoder.end()
 
     def _entries(self) -> Iterator[Entry]:
         for file in self._archive.files:
             yield _entry(file.file_properties())
 
-    def _blocks(self, admitted: list[tuple[str, Entry]]) -> list[Block]:
+    def _blocks(self, admitted: list[tuple[str, Entry]]) -> list[_Block]:
         streams = self._archive.header.main_streams if self._archive.files else None
         if streams is None:
             return []
@@ -138,40 +151,23 @@ class SevenZip:
             offset, packed = streams.packinfo.packpositions[stream], streams.packinfo.packsizes[stream]
             stream += len(folder.packed_indices)
             if id(folder) in held:
-                blocks.append(Block(folder, start + offset, packed, tuple(held[id(folder)])))
+                blocks.append(_Block(folder, start + offset, packed, tuple(held[id(folder)])))
         return blocks
 
-    def _decoder(self, blocks: list[Block]) -> Decoder:
+    def _decoder(self, blocks: list[_Block]) -> Decoder:
         coders = [coder for block in blocks for coder in block.folder.coders]
         methods = {_METHODS.get(coder["method"], coder["method"].hex()) for coder in coders}
-        command = None if self._engine == "py7zr" or not coders else find_7zz()
+        command = None if self._engine == "py7zr" else find_7zz()
         if command is not None and (methods <= _BY_7ZZ or self._engine == "7zz"):
-            return SevenZz(command, self._paths, self._told)
+            return SevenZz(command, self._paths, "7z", self._told)
         if methods <= _BY_PY7ZR and self._engine != "7zz":
             return _ByPy7zr(self._stream)
+        if self._engine == "7zz":
+            raise ArchiveError("7-Zip is not installed (Debian package 7zip)")
         unknown = ", ".join(sorted(methods - _BY_PY7ZR))
         if methods <= _BY_7ZZ:
             raise ArchiveError(f"it is packed with {unknown}, which takes 7-Zip to unpack: install it (Debian package 7zip)")
         raise ArchiveError(f"it is packed with {unknown}, which no engine here knows")
-
-
-class Decoder(Protocol):
-    """Gives the bytes of all members that have any, one behind the other."""
-
-    def __enter__(self) -> Decoder:
-        """Ready to decode."""
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        """Let go of what it holds."""
-
-    def begin(self, block: Block) -> None:
-        """What comes next is this block."""
-
-    def read(self, size: int) -> bytes | bytearray:
-        """At most `size` bytes, at least one; none means that there are no more."""
-
-    def end(self) -> None:
-        """All has been read. Raises ArchiveError where it should not have been."""
 
 
 class _ByPy7zr:
@@ -184,15 +180,17 @@ class _ByPy7zr:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         pass
 
-    def begin(self, block: Block) -> None:
+    def begin(self, block: _Block) -> None:
         self._stream.seek(block.offset)
         self._block = block.folder.get_decompressor(block.packed, reset=True)
         self._food = _Food(self._stream, self._block.chain[0])
 
     def read(self, size: int) -> bytes | bytearray:
-        # A step that takes input and gives no output is none to stop at; one that does neither never will.
+        # A step may take input and give no output, or, in a chain of decoders, seem to do neither; not again and again.
+        idle = 0
         while not (data := self._block.decompress(self._food, size)):
-            if not self._food.taken():
+            idle = 0 if self._food.taken() else idle + 1
+            if idle > _IDLE_STEPS:
                 return b""
         return data  # type: ignore[no-any-return]  # py7zr publishes no types
 
@@ -225,19 +223,6 @@ class _Food:
         """Bytes since this was last asked."""
         taken, self._taken = self._taken, 0
         return taken
-
-
-def _copy(decoder: Decoder, entry: Entry, writer: Writer) -> None:
-    crc, left = 0, entry.size or 0
-    while left:
-        data = decoder.read(min(left, CHUNK))
-        if not data:
-            raise ArchiveError(f"it ends, or cannot be unpacked further, in the middle of member {show(entry.name)}")
-        writer.write(data)
-        crc = zlib.crc32(data, crc)
-        left -= len(data)
-    if entry.crc is not None and crc != entry.crc:
-        raise ArchiveError(f"member {show(entry.name)} has another checksum than the archive says")
 
 
 def _entry(info: Mapping[str, Any]) -> Entry:

@@ -1,4 +1,4 @@
-"""Debian's `7zz` (or `7z`, `7za`) as a decoder of 7z: it reads the volumes and writes one stream of bytes, no file.
+"""Debian's `7zz` (or `7z`, `7za`) as a decoder of 7z and zip: it reads the volumes and writes one stream of bytes, no file.
 
 It sees links of our own naming to the volumes, in a folder of their own, so that neither a name nor a neighbour can mean anything
 to it; it has no terminal to ask for a password at, and an empty environment.
@@ -6,6 +6,7 @@ to it; it has no terminal to ask for a password at, and an empty environment.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -13,18 +14,23 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, Final, cast
 
 from mirror.archives.limits import die_with
 from mirror.archives.source import CHUNK, Told
 from mirror.errors import ArchiveError
 
-if TYPE_CHECKING:
-    from mirror.archives.sevenzip import Block
-
 _COMMANDS: Final = ("7zz", "7z", "7za")
 _THREADS: Final = 4  # more take memory for each, and only archives of many blocks know work for them
 _NO_MEMORY: Final = 8  # its exit status
+_REASONS: Final = (
+    "Unsupported Method",
+    "Unexpected end of data",
+    "Unexpected end of archive",
+    "CRC Failed",
+    "Data Error",
+    "Headers Error",
+)
 
 
 def find_7zz() -> str | None:
@@ -35,9 +41,10 @@ def find_7zz() -> str | None:
 class SevenZz:
     """One run of the command over a whole archive."""
 
-    def __init__(self, command: str, paths: list[str], told: Told) -> None:
+    def __init__(self, command: str, paths: list[str], kind: str, told: Told) -> None:
         self._command = command
         self._paths = paths
+        self._kind = kind
         self._told = told
 
     def __enter__(self) -> SevenZz:
@@ -46,8 +53,8 @@ class SevenZz:
         try:
             split = len(self._paths) > 1
             for number, path in enumerate(self._paths, 1):
-                os.symlink(os.path.abspath(path), os.path.join(self._links, f"a.7z.{number:03d}" if split else "a.7z"))
-            kind, first = ("-t7z.split", "a.7z.001") if split else ("-t7z", "a.7z")
+                os.symlink(path, os.path.join(self._links, f"archive.{number:03d}" if split else "archive"))
+            kind, first = (f"-t{self._kind}.split", "archive.001") if split else (f"-t{self._kind}", "archive")
             switches = ["-so", "-bd", "-bsp0", "-y", "-p", f"-mmt={min(_THREADS, os.cpu_count() or 1)}", kind]
             self._said = os.memfd_create("7zz")
             parent = os.getpid()
@@ -61,6 +68,7 @@ class SevenZz:
                 preexec_fn=lambda: die_with(parent),  # this process has one thread
             )
             self._bytes = cast(IO[bytes], self._process.stdout)
+            fcntl.fcntl(self._bytes, fcntl.F_SETPIPE_SZ, CHUNK)
         except BaseException:
             self._unlink()
             raise
@@ -73,9 +81,6 @@ class SevenZz:
         self._process.wait()
         self._bytes.close()
         os.close(self._said)
-
-    def begin(self, block: Block) -> None:
-        """Blocks come by themselves."""
 
     def read(self, size: int) -> bytes:
         """What comes next."""
@@ -98,14 +103,13 @@ class SevenZz:
         if status == 0:
             return
         said = os.pread(self._said, 1 << 16, 0).decode(errors="replace")
-        lines = [line for line in said.splitlines() if "ERROR" in line or "rror:" in line]
-        reason = "".join(letter if letter.isprintable() else "?" for letter in (lines or said.split("\n") or [""])[0][:200])
-        if status == _NO_MEMORY or "allocate" in reason:
+        if status == _NO_MEMORY or "allocate" in said:
             raise MemoryError
+        reason = next((reason for reason in _REASONS if reason in said), f"exit status {status}")
         if status < 0:
             with suppress(ValueError):
                 reason = f"it was ended by {signal.Signals(-status).name}"
-        raise ArchiveError(f"7-Zip cannot unpack it: {reason.strip() or f'exit status {status}'}")
+        raise ArchiveError(f"7-Zip cannot unpack it: {reason}")
 
     def _unlink(self) -> None:
         if self._links is not None:

@@ -20,6 +20,8 @@ from mirror.errors import ArchiveError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+_STEP: Final = 1 << 16  # the standard library copies what is left of it for every header that it reads
+_PADDING: Final = 1 << 20
 _REGULAR: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _ODDITIES: Final = {
     tarfile.SYMTYPE: "a symbolic link",
@@ -37,8 +39,9 @@ class Tar:
         volumes = Volumes(paths, told)
         stream = buffered(volumes)
         self._packed = bool(packing)
-        # Of what is unpacked, headers and padding are no member's bytes, and count all the same.
-        self._stream = Metered(_unpacking(stream, packing), int(bounds.max_ratio * volumes.size)) if packing else stream
+        # Headers and padding are no member's bytes, and cost time all the same; even an empty archive has 10 KiB of them.
+        most = int(bounds.max_ratio * volumes.size) + _PADDING
+        self._stream = Metered(_unpacking(stream, packing), most) if packing else stream
 
     def members(self, gate: Gate) -> Iterator[Member]:
         """One by one; of a packed archive, all of it is read."""
@@ -50,13 +53,13 @@ class Tar:
     def unpack(self, gate: Gate, sink: Sink) -> None:
         """Read member by member, as they come. Tar has no checksums of the contents; what packs it has."""
         for packed, path, entry in self._walk(gate):
-            if packed is None:
+            if entry.folder:
                 sink.folder(path, entry)
                 continue
-            left = entry.size or 0
             with sink.file(path, entry) as writer:
+                left = entry.size or 0
                 while left:
-                    data = packed.read(min(left, CHUNK))
+                    data = packed.read(min(left, CHUNK)) if packed else b""
                     if not data:
                         raise ArchiveError(f"it ends in the middle of member {show(entry.name)}")
                     writer.write(data)
@@ -65,12 +68,12 @@ class Tar:
 
     def _walk(self, gate: Gate) -> Iterator[tuple[IO[bytes] | None, str, Entry]]:
         mode = "r|" if self._packed else "r:"
-        with tarfile.open(fileobj=self._stream, mode=mode, bufsize=CHUNK, tarinfo=_Header) as archive:  # type: ignore[call-overload]
-            for info in archive:
+        with tarfile.open(fileobj=self._stream, mode=mode, bufsize=_STEP, tarinfo=_Header) as archive:  # type: ignore[call-overload]
+            while (info := archive.next()) is not None:
                 archive.members = []  # it keeps all that it has seen
                 entry = _entry(info)
                 path = gate.admit(entry)
-                yield (None if entry.folder else archive.extractfile(info)), path, entry
+                yield (archive.extractfile(info) if entry.size else None), path, entry
 
     def _drain(self) -> None:
         """Read what follows the end of the archive: the checksum of what packs it stands behind that."""

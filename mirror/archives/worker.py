@@ -1,4 +1,4 @@
-"""The process that reads archives: `python -m mirror.archives.worker PARENT`, a job as JSON on stdin, what came of it on stdout.
+"""The process that reads archives: it takes a job as JSON from stdin and writes what came of it, as JSON, to stdout.
 
 A crash here, a dictionary that claims all memory, a decoder that never ends: none of them reaches the process that syncs.
 """
@@ -11,11 +11,11 @@ import sys
 from dataclasses import astuple
 from typing import Any
 
-from mirror.archives.limits import MEMORY, Patience, confine, die_with
+from mirror.archives.limits import MEMBER, MEMORY, Patience, confine, die_with
 
 
 def main() -> None:
-    """Do one job."""
+    """Do one job; the first argument is the id of the process that asks for it."""
     die_with(int(sys.argv[1]))
     confine()
     patience = Patience()
@@ -57,7 +57,11 @@ def _do(job: dict[str, Any], patience: Patience) -> dict[str, Any]:
     source, packed = open_archive(paths, bounds, patience.told, job["engine"])
     gate = Gate(bounds, packed, names=job["task"] != "test")
     if job["task"] == "probe":
-        return {"members": [astuple(member) for member in source.members(gate)]}
+        members = []
+        for member in source.members(gate):
+            patience.told(MEMBER)
+            members.append(astuple(member))
+        return {"members": members}
     sink = Sink(patience.told) if job["task"] == "test" else Target(job["into"], patience.told)
     source.unpack(gate, sink)
     sink.finish()
@@ -69,7 +73,3 @@ def _broken(error: Exception) -> str:
     said = " ".join(str(error).split())
     said = "".join(letter if letter.isprintable() else "?" for letter in said)[:200]
     return f"it is broken, or not what its name says ({type(error).__name__}{f': {said}' if said else ''})"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,7 @@
-"""Zip, with the standard library."""
+"""Zip, with the standard library; with 7zz where it is packed in a way that the standard library does not know.
+
+Windows takes Deflate64 for files beyond 2 GiB.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,21 @@ import stat
 import struct
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import BinaryIO, Final
 
-from mirror.archives.checks import Gate
+from mirror.archives.checks import Gate, show, too_many
 from mirror.archives.model import Bounds, Entry, Member
 from mirror.archives.reading import Volumes, buffered
-from mirror.archives.sink import Sink
-from mirror.archives.source import CHUNK, Told
+from mirror.archives.sevenzz import SevenZz, find_7zz
+from mirror.archives.sink import Sink, Writer
+from mirror.archives.source import CHUNK, Told, copy
 from mirror.errors import ArchiveError
 
 _ENCRYPTED: Final = 0x1 | 0x40
-_MSDOS_DIRECTORY: Final = 0x10
+_KNOWN: Final = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+_METHODS: Final = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
 _END: Final = b"PK\x05\x06"
 _END_SIZE: Final = 22
 _LONGEST_COMMENT: Final = 0xFFFF
@@ -32,10 +37,12 @@ class Zip:
     """A zip archive."""
 
     def __init__(self, paths: list[str], bounds: Bounds, told: Told) -> None:
+        self._paths = paths
+        self._told = told
         self._stream = buffered(Volumes(paths, told))
         # The standard library makes an object for each member before it can be asked how many there are.
         if _members(self._stream, bounds.max_members + 1) > bounds.max_members:
-            raise ArchiveError(f"it has more than {bounds.max_members} members, and is taken for a bomb (max_members)")
+            raise too_many(bounds.max_members)
         self._archive = zipfile.ZipFile(self._stream)
 
     def members(self, gate: Gate) -> Iterator[Member]:
@@ -48,19 +55,36 @@ class Zip:
 
     def unpack(self, gate: Gate, sink: Sink) -> None:
         """Read member by member, in the order of the list."""
-        entries = [(info, _entry(info)) for info in self._archive.infolist()]
-        admitted = [(gate.admit(entry), entry, info) for info, entry in entries]
-        for path, entry, info in admitted:
-            if entry.folder:
-                sink.folder(path, entry)
-                continue
-            with sink.file(path, entry) as writer, self._archive.open(info) as packed:
-                count = 0
-                while data := packed.read(CHUNK):  # compares length and checksum at the end
-                    writer.write(data)
-                    count += len(data)
-            if count != info.file_size:
-                raise ArchiveError(f"member {info.filename!r} unpacks to {count} bytes where {info.file_size} are declared")
+        members = [(info, gate.admit(entry), entry) for info in self._archive.infolist() for entry in [_entry(info)]]
+        methods = {info.compress_type for info, _, _ in members}
+        with self._rest(methods) if methods - _KNOWN else nullcontext() as decoder:
+            for info, path, entry in members:
+                if entry.folder:
+                    sink.folder(path, entry)
+                    continue
+                with sink.file(path, entry) as writer:
+                    if decoder is not None:
+                        copy(decoder, entry, writer)
+                    else:
+                        self._copy(info, entry, writer)
+            if decoder is not None:
+                decoder.end()
+
+    def _copy(self, info: zipfile.ZipInfo, entry: Entry, writer: Writer) -> None:
+        count = 0
+        with self._archive.open(info) as packed:
+            while data := packed.read(CHUNK):  # compares the checksum at the end
+                writer.write(data)
+                count += len(data)
+        if count != info.file_size:
+            raise ArchiveError(f"it ends in the middle of member {show(entry.name)}")
+
+    def _rest(self, methods: set[int]) -> SevenZz:
+        command = find_7zz()
+        if command is None:
+            names = ", ".join(sorted(_METHODS.get(method, f"method {method}") for method in methods - _KNOWN))
+            raise ArchiveError(f"it is packed with {names}, which takes 7-Zip to unpack: install it (Debian package 7zip)")
+        return SevenZz(command, self._paths, "zip", self._told)
 
 
 def _entry(info: zipfile.ZipInfo) -> Entry:

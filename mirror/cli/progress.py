@@ -57,7 +57,7 @@ def _always(event: Event) -> str | None:
         case ListingFailed(upstream, what, _, reason, _):
             return f"{upstream}: {what} cannot be listed: {reason}"
         case Failed(key, _, reason, attempts):
-            return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})"
+            return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})" if attempts else f"{key}: {reason}"
         case NotUnpacked(key, _, reason):
             return f"not unpacked: {key.resource}/{key.sub_resource}: {reason}"
         case Withdrawn(upstream, resource, sub_resource):

@@ -20,6 +20,7 @@ from mirror.vocabulary import fold_format, fold_zone
 _GLOB = frozenset("*?[")
 # A day of publication is over, for everyone in Europe and for caches on the way, six hours after it ended in UTC.
 _SETTLING = timedelta(days=1, hours=6)
+_CLOCKS_DIFFER = timedelta(days=1)
 _MOST_SCOPES = 64
 _TERMS = frozenset({"zones", "formats", "crs", "resolutions"})
 
@@ -130,6 +131,15 @@ def published_day(updated: str | None) -> date | None:
         return date.fromisoformat((updated or "")[:10])
     except ValueError:
         return None
+
+
+def is_due(done_at: datetime, every: timedelta, now: datetime) -> bool:
+    """Whether what was done at `done_at` is to be done again, as it is every so often.
+
+    A moment that lies in the future is none: a clock was wrong then, or is now. A day of it passes, as clocks are put right by
+    minutes, and zones by hours.
+    """
+    return not -_CLOCKS_DIFFER < now - done_at < every
 
 
 def unsettled(updated: str | None, listed_at: datetime, now: datetime) -> bool:

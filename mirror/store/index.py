@@ -9,14 +9,76 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-from mirror.errors import IndexUnusable
+from mirror.errors import GuardRefused, IndexDamaged, IndexMissing, IndexUnusable, Locked, MirrorError
+from mirror.steps import step
 
 FILE = "index.sqlite"
+BUSY_WAIT = 10.0
+"""Seconds for which a writer waits for another program that is writing to the index."""
+
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_REFUSED = _NO_ROOM | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error says that the index itself is broken: not that it is locked, or that the disk or its owner refuse."""
+    # Text that is no UTF-8 comes from Python, without a code.
+    return _code(error) in _DAMAGE or (isinstance(error, sqlite3.Error) and str(error).startswith("Could not decode to UTF-8"))
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether an error says that the disk or its owner refuse: no room, no permission, a device that fails."""
+    return _code(error) in _REFUSED
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether an error says that another program keeps the index locked."""
+    return _code(error) in _BUSY
+
+
+class BrokenRow(sqlite3.DatabaseError):
+    """A row holds what nobody has written there."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+@contextmanager
+def reading_rows() -> Iterator[None]:
+    """What rows hold is turned into objects in here: where it does not fit, the index is damaged. Raises BrokenRow."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise BrokenRow(f"a row cannot be read: {error}") from error
+
+
+def _code(error: BaseException) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code: what is above it tells which part
+
+
+def why_unusable(path: Path, error: sqlite3.Error) -> MirrorError:
+    """An error of SQLite on opening the index at `path`, as what it means to users and what they can do."""
+    if is_damage(error):
+        return IndexDamaged(
+            f"the index at {path} is damaged ({error}); `inspire-mirror sync` or `verify --repair` sets it aside and builds it "
+            "anew from the files that are here"
+        )
+    if is_busy(error):
+        return Locked(
+            f"the index at {path} is locked by another program (sqlite3 with an open transaction, for example); end that, and try "
+            "again: nothing was changed"
+        )
+    if path.is_dir():
+        return IndexUnusable(f"there is a folder at {path}, where the index should be; move it away")
+    if _code(error) in _NO_ROOM:
+        return GuardRefused(f"the disk has no room for the index at {path}, or fails ({error}); nothing was changed")
+    return IndexUnusable(f"cannot open the index at {path}: {error}; check the file, its folder and their owner")
 
 
 def connect_reader(root: Path) -> sqlite3.Connection:
@@ -24,10 +86,11 @@ def connect_reader(root: Path) -> sqlite3.Connection:
 
     Raises:
         IndexUnusable: there is no index, or it is not one.
+        Locked: another program has locked even readers out.
     """
     path = root / FILE
     if not path.exists():
-        raise IndexUnusable(f"no index at {path}: nothing has been synced to this root yet; run `inspire-mirror sync`")
+        raise missing(root)
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?{_reading(path)}", uri=True, timeout=30)
@@ -37,8 +100,19 @@ def connect_reader(root: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
-        raise IndexUnusable(f"cannot read the index at {path}: {error}") from error
+        raise why_unusable(path, error) from error
     return connection
+
+
+def missing(root: Path) -> IndexMissing:
+    """There is no index: is there no mirror either?"""
+    path = root / FILE
+    if (root / "data").is_dir():
+        return IndexMissing(
+            f"no index at {path}, though there are files in {root / 'data'}; `inspire-mirror sync` or `verify --repair` builds it "
+            "anew from them"
+        )
+    return IndexMissing(f"no index at {path}: nothing has been synced to this root yet; run `inspire-mirror sync`")
 
 
 def _reading(path: Path) -> str:
@@ -54,11 +128,14 @@ def _reading(path: Path) -> str:
 class Index:
     """The writer's side: owns the connection, applies migrations, groups statements into transactions."""
 
-    def __init__(self, root: Path) -> None:
-        """Open, create or migrate the index of `root`.
+    def __init__(self, root: Path, *, wait: float = BUSY_WAIT) -> None:
+        """Open, create or migrate the index of `root`. `wait` is how many seconds another writer may keep it waiting.
 
         Raises:
-            IndexUnusable: the file is no database, is damaged, or was written by a newer version.
+            IndexDamaged: the file is no database, or a broken one.
+            IndexUnusable: it was written by a newer version, or cannot be opened.
+            Locked: another program has it locked.
+            GuardRefused: the disk has no room for it.
         """
         # sqlite-utils costs a sixth of a second to import; only writers need it.
         from sqlite_utils import Database
@@ -68,7 +145,7 @@ class Index:
         self.path = root / FILE
         connection: sqlite3.Connection | None = None
         try:
-            connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, cached_statements=256)
+            connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None, cached_statements=256)
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -79,15 +156,15 @@ class Index:
             if unknown:
                 raise IndexUnusable(f"the index at {self.path} was written by a newer version of inspire-mirror; upgrade this one")
             if migrations.pending(self.db):
+                step("index: about to be migrated")
                 migrations.apply(self.db)
+                step("index: migrated")
         except (sqlite3.Error, IndexUnusable) as error:
             if connection is not None:
                 connection.close()
             if isinstance(error, IndexUnusable):
                 raise
-            broken = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-            advice = "move it away, and the next sync builds it anew from the tree" if broken else "check the folder and its owner"
-            raise IndexUnusable(f"cannot open the index at {self.path}: {error}; {advice}") from error
+            raise why_unusable(self.path, error) from error
         self.connection = connection
 
     @contextmanager
@@ -104,13 +181,34 @@ class Index:
             self.connection.rollback()
             raise
 
+    def problem(self, *, thorough: bool = False) -> str | None:
+        """What SQLite's own check finds wrong in the file, None if nothing; `thorough` also compares tables with their indexes."""
+        return find_damage(self.connection, thorough=thorough)
+
+    def hurry(self) -> None:
+        """Wait for no other writer any more: one wait has shown that it does not end."""
+        self.connection.execute("PRAGMA busy_timeout = 0")
+
     def close(self) -> None:
-        """Close, folding the write-ahead log into the file."""
-        self.connection.execute("PRAGMA optimize")
-        self.db.close()
+        """Close, folding the write-ahead log into the file. What cannot be folded in now stays in the log, and is as good there."""
+        with suppress(sqlite3.Error):
+            self.connection.execute("PRAGMA optimize")
+        with suppress(sqlite3.Error):
+            self.db.close()
 
     def __enter__(self) -> Index:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def find_damage(connection: sqlite3.Connection, *, thorough: bool = False) -> str | None:
+    """What SQLite's own check finds wrong in a database, in one line; None if nothing. Reads all of it."""
+    try:
+        found = connection.execute(f"PRAGMA {'integrity_check' if thorough else 'quick_check'}(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        if not is_damage(error):
+            raise
+        found = str(error)
+    return None if found == "ok" else " ".join(str(found).split())

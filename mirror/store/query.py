@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from mirror.geometry import footprint_from_text, intersects
 from mirror.model import BBox
 from mirror.planning.volumes import archive_of
-from mirror.store.index import connect_reader
-from mirror.store.words import Question, match_of, question_of
+from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
+from mirror.store.wording import Question, match_of, question_of
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
+
+T = TypeVar("T")
 
 STATES = ("current", "superseded", "withdrawn", "parked")
 
@@ -111,12 +114,32 @@ Row = Sequence[Any]
 """A file as `_STORED` and `_PARKED` give it."""
 
 
+@contextmanager
+def _asking(reader: Reader) -> Iterator[None]:
+    """What SQLite refuses, and what rows hold that nobody has written there, comes out as what users can do about it."""
+    try:
+        with reading_rows():
+            yield
+    except sqlite3.Error as error:
+        raise why_unusable(reader.path, error) from error
+
+
+def _answer(question: Callable[[Reader], T]) -> Callable[[Reader], T]:
+    @wraps(question)
+    def asked(reader: Reader) -> T:
+        with _asking(reader):
+            return question(reader)
+
+    return asked
+
+
 class Reader:
     """Questions to the index of one root."""
 
     def __init__(self, root: Path) -> None:
         """Raises IndexUnusable."""
         self._data = root / "data"
+        self.path = root / FILE
         self.connection = connect_reader(root)
 
     def close(self) -> None:
@@ -124,12 +147,16 @@ class Reader:
         self.connection.close()
 
     def files(self, filters: Filters) -> Iterator[MirroredFile]:
-        """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile."""
-        self.connection.execute("BEGIN")
-        try:
-            yield from islice(self._files(filters), filters.limit)
-        finally:
-            self.connection.execute("ROLLBACK")
+        """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile.
+
+        Raises IndexDamaged where it turns out to be.
+        """
+        with _asking(self):
+            self.connection.execute("BEGIN")
+            try:
+                yield from islice(self._files(filters), filters.limit)
+            finally:
+                self.connection.execute("ROLLBACK")
 
     def _files(self, filters: Filters) -> Iterator[MirroredFile]:
         holding = self._holding(filters.members) if filters.members else None
@@ -295,36 +322,39 @@ class Reader:
 
     # -- how things stand
 
+    @_answer
     def subscriptions(self) -> list[dict[str, Any]]:
         """How each subscription that was ever synced stands."""
-        rows = self.connection.execute(
-            "SELECT s.*, (SELECT count(*) FROM wanted w JOIN stored_files f USING (sub_resource_id) "
-            "WHERE w.subscription = s.subscription AND f.verified_at IS NULL) AS damaged FROM subscriptions s ORDER BY subscription"
+        # What verify has found since the last run is missing as much as what that run could not fetch.
+        missing = dict(
+            self.connection.execute(
+                "SELECT w.subscription, count(*) FROM wanted w JOIN (SELECT sub_resource_id, file FROM parked_files UNION "
+                "SELECT sub_resource_id, file FROM stored_files WHERE verified_at IS NULL) USING (sub_resource_id) GROUP BY 1"
+            ).fetchall()
         )
         standings = []
-        for row in map(dict, rows):
-            # What verify has found since the last run is missing as much as what that run could not fetch.
-            damaged = row.pop("damaged")
-            if row["expected"] is None:
-                row["failures"] = None
-            elif damaged:
-                row["parked"] = max(row["parked"], damaged)
-                row["failures"] = max(row["failures"], damaged)
+        for row in map(dict, self.connection.execute("SELECT * FROM subscriptions ORDER BY subscription")):
+            row["parked"] = missing.get(row["subscription"], 0)
+            row["failures"] = None if row["expected"] is None else max(row["failures"], row["parked"])
             standings.append(row)
         return standings
 
+    @_answer
     def parked(self) -> list[dict[str, Any]]:
-        """The files that are wanted and not to be had, with the reasons."""
+        """The files that are wanted and not to be had, with the reasons. `next_try` is None if the next sync tries."""
         rows = self.connection.execute(
-            "SELECT s.upstream, s.resource, s.sub_resource, p.file, p.url, p.reason, p.attempts, p.since, p.last_try "
+            "SELECT s.upstream, s.resource, s.sub_resource, p.file, p.url, p.reason, p.attempts, p.since, p.last_try, p.next_try "
             "FROM parked_files p JOIN sub_resources s ON s.id = p.sub_resource_id "
             "UNION ALL SELECT s.upstream, s.resource, s.sub_resource, f.file, f.url, ?, 0, coalesce((SELECT max(e.at) "
-            "FROM events e WHERE e.kind = 'damaged' AND e.sub_resource = s.sub_resource AND e.file = f.file), f.fetched_at), NULL "
-            "FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id WHERE f.verified_at IS NULL ORDER BY 1, 2, 3, 4",
+            "FROM events e WHERE e.kind = 'damaged' AND e.sub_resource = s.sub_resource AND e.file = f.file), f.fetched_at), "
+            "NULL, NULL FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id WHERE f.verified_at IS NULL AND "
+            "NOT EXISTS (SELECT 1 FROM parked_files p WHERE p.sub_resource_id = f.sub_resource_id AND p.file = f.file) "
+            "ORDER BY 1, 2, 3, 4",
             ("verify found it gone or wrong; the next sync fetches it again",),
         )
         return [dict(row) for row in rows]
 
+    @_answer
     def not_unpacked(self) -> list[dict[str, Any]]:
         """The sub-resources that could not be unpacked, with the reasons."""
         rows = self.connection.execute(
@@ -333,6 +363,7 @@ class Reader:
         )
         return [dict(row) for row in rows]
 
+    @_answer
     def unlisted(self) -> list[dict[str, Any]]:
         """What the last run could not list, with the reasons: there may be files behind it that nobody knows of yet."""
         rows = self.connection.execute(
@@ -341,6 +372,7 @@ class Reader:
         )
         return [dict(row) for row in rows]
 
+    @_answer
     def last_run(self) -> dict[str, Any] | None:
         """The newest run, finished or not."""
         row = self.connection.execute(
@@ -348,6 +380,7 @@ class Reader:
         ).fetchone()
         return dict(row) if row else None
 
+    @_answer
     def totals(self) -> tuple[int, int]:
         """Files that are here, and their bytes."""
         row = self.connection.execute("SELECT coalesce(sum(stored_files), 0), coalesce(sum(stored_bytes), 0) FROM sub_resources")

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
+from mirror.steps import step
+
 migrations = Migrations("inspire-mirror")
 
 
 @migrations()
 def m001_first(db: Database) -> None:
     """The catalogue (what upstreams list), the holdings (what is here) and the journal (what happened)."""
-    for statement in _FIRST.split(";;"):
-        db.execute(statement)
+    _execute(db, _FIRST)
 
 
 @migrations()
 def m002_trust(db: Database) -> None:
     """What archives hold, what is unpacked, when parked files are tried again, what retention is about to take away."""
-    for statement in _TRUST.split(";;"):
+    _execute(db, _TRUST)
+
+
+@migrations()
+def m003_rebuilding(db: Database) -> None:
+    """Which upstreams' files are still to be taken in, where the index was made anew beside them."""
+    db.execute("CREATE TABLE rebuilding (upstream TEXT PRIMARY KEY, since TEXT NOT NULL) WITHOUT ROWID")
+
+
+def _execute(db: Database, statements: str) -> None:
+    for statement in statements.split(";;"):
         db.execute(statement)
+        step("index: a statement of a migration")
 
 
 _FIRST = """
@@ -218,6 +230,7 @@ _TRUST = """
 ALTER TABLE sub_resources ADD COLUMN superseded_at TEXT;;   -- since when a newer edition of its series is here
 ALTER TABLE parked_files ADD COLUMN failed_runs INTEGER NOT NULL DEFAULT 0;;   -- in a row, that ended with wrong bytes
 ALTER TABLE parked_files ADD COLUMN next_try TEXT;;         -- null: with the next run
+ALTER TABLE parked_files ADD COLUMN updated TEXT;;          -- of the sub-resource when it was tried last
 CREATE TABLE archives (        -- published archives, and what a look into them has shown
     id INTEGER PRIMARY KEY,
     sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id),

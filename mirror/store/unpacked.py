@@ -13,7 +13,8 @@ import stat
 from pathlib import Path
 
 from mirror.errors import ArchiveError
-from mirror.store.tree import Folder, _rename_exchange, _sync_folder, _syncfs
+from mirror.store.kernel import exchange, sync_file_system, sync_folder
+from mirror.store.tree import Folder
 
 
 class UnpackedTree:
@@ -65,19 +66,19 @@ class UnpackedTree:
     def show(self, folder: Folder, fresh: Path) -> None:
         """Let `fresh` take the place of what lies unpacked of a sub-resource. Raises OSError."""
         target = self.base / folder.relative
-        if not _syncfs(fresh):  # what becomes visible must not have holes after a power cut
+        if not sync_file_system(fresh):  # what becomes visible must not have holes after a power cut
             os.sync()
         target.parent.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(target):
             os.rename(fresh, target)
-        elif _rename_exchange(fresh, target):
+        elif exchange(fresh, target):
             _remove(fresh)
         else:
             aside = fresh.with_name(f"{fresh.name}~old")
             os.rename(target, aside)
             os.rename(fresh, target)
             _remove(aside)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def drop(self, folder: Folder) -> None:
         """Remove what lies unpacked of a sub-resource: out of sight at once, then for good."""

@@ -83,11 +83,6 @@ class Archiving:
 
     # -- after publishing
 
-    def expect(self, unit_id: int, published: Iterable[str], all_names: Iterable[str]) -> None:
-        """Files have been published: the archives that they belong to are to be looked into. Part of that transaction."""
-        new = set(published)
-        self._contents.expect(unit_id, [archive.name for archive in archives_in(all_names) if new & set(archive.files)])
-
     def published(self) -> None:
         """Rows of published archives have been committed."""
         self._published.set()

@@ -6,7 +6,7 @@ capabilities (all, or since the last day seen) -> resources that are due -> sele
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,8 +14,9 @@ from mirror.errors import FeedError, GuardRefused, ListingError, MirrorError, Re
 from mirror.events import Emit, Listed, ListingFailed, ListingStarted, Note, Withdrawn
 from mirror.model import Resource
 from mirror.names import check_name
-from mirror.planning.changes import Scope, fingerprint, next_high_water, scopes_for, unsettled
+from mirror.planning.changes import Scope, fingerprint, is_due, next_high_water, scopes_for, unsettled
 from mirror.planning.selection import Selection, Wanted, Wish, resources_wanted, select, wants_fields, wants_resource
+from mirror.steps import step
 from mirror.store.catalogue import Catalogue, ListingFacts, Unit, UpstreamFacts
 from mirror.upstream.crawl import Crawler, in_parallel
 from mirror.upstream.geoplateforme import Geoplateforme
@@ -56,7 +57,9 @@ class Refresh:
         *,
         workers: int,
         full_every: timedelta,
+        suspects: Collection[tuple[str, str]] = (),
     ) -> None:
+        """`suspects` are the (resource, sub-resource) whose files are listed again whatever is known of them."""
         self._session = session
         self._dialect = dialect
         self._crawler = Crawler(session, dialect)
@@ -64,6 +67,7 @@ class Refresh:
         self._emit = emit
         self._now = now
         self._workers = workers
+        self._suspects = suspects
         # A little less: runs that start at the same hour of the week must not find everything a minute too young.
         self._full_every = full_every * 0.98
         patience = session.patience
@@ -86,11 +90,40 @@ class Refresh:
         wanted = await self._files(selection, units)
         return Refreshed(tuple(wanted), selection.remarks, self._complete)
 
+    async def look_up(self, found: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """List what tells of sub-resources, (resource, id), that are here and perhaps not wanted; call it after `run`.
+
+        Afterwards the catalogue has those that upstream lists, with their files; the rest is no longer listed. Returns those of
+        which neither can be said, as a listing failed.
+        """
+        listed = self._catalogue.resources(self._upstream)
+        known = {(unit.sub.resource, unit.sub.id) for unit in self._catalogue.units(self._upstream)}
+        doubtful: set[tuple[str, str]] = set()
+        jobs: dict[str, Callable[[], Awaitable[None]]] = {}
+        asked: dict[str, set[tuple[str, str]]] = {}
+        for name in sorted({resource for resource, _ in set(found) - known} & listed.keys()):
+            url = self._dialect.resource(name, Scope()).url
+            jobs[url] = self._resource_job((), listed[name], [Scope()])
+            asked[url] = {key for key in found if key[0] == name and key not in known}
+        for url, error in (await self._all(jobs)).items():
+            doubtful |= asked[url]
+            self._give_up(url, url, error)
+        jobs, of = {}, {}
+        for unit in self._catalogue.units(self._upstream):
+            key = unit.sub.resource, unit.sub.id
+            if key in found and self._files_due(unit):
+                url = self._dialect.sub_resource(*key).url
+                jobs[url], of[url] = self._files_job(unit), key
+        for url, error in (await self._all(jobs)).items():
+            doubtful.add(of[url])
+            self._give_up(of[url][1], url, error)
+        return frozenset(doubtful)
+
     # -- capabilities
 
     async def _capabilities(self, wishes: Sequence[Wish], began: datetime) -> None:
         facts = self._catalogue.upstream(self._upstream)
-        full = facts.full_listed_at is None or began - facts.full_listed_at >= self._full_every
+        full = facts.full_listed_at is None or is_due(facts.full_listed_at, self._full_every, began)
         since = None if full else facts.high_water
         self._emit(ListingStarted(self._upstream, "changes" if since else "first" if facts.full_listed_at is None else "full"))
         request = self._dialect.capabilities(since)
@@ -113,8 +146,10 @@ class Refresh:
                 f"upstream {self._upstream} lists no resource at all, where it listed {known}: not believed, nothing was changed"
             )
         self._catalogue.save_resources(self._upstream, resources, complete=since is None)
+        step("listing: resources saved")
         high_water = next_high_water(resources, facts.high_water, began)
         self._catalogue.save_upstream(self._upstream, UpstreamFacts(high_water, facts.full_listed_at if since else began))
+        step("listing: capabilities saved")
 
     # -- sub-resources
 
@@ -140,7 +175,7 @@ class Refresh:
                 listing is not None
                 and listing.fingerprint == print_
                 and not unsettled(resource.updated, listing.listed_at, now)
-                and now - listing.listed_at < self._full_every
+                and not is_due(listing.listed_at, self._full_every, now)
             )
 
         if valid(known.get("")):
@@ -160,6 +195,7 @@ class Refresh:
                 elif any(wants_resource(wish, resource.id) and wants_fields(wish, sub) for wish in wishes):
                     unsafe.append((sub, problem))
             gone = self._catalogue.save_listing(self._upstream, resource, listed, list(subs.values()), at=at)
+            step("listing: sub-resources saved")
             for sub, problem in unsafe:
                 self._give_up(sub.id, sub.url, problem, attempts=1)
             if unsafe:
@@ -205,9 +241,10 @@ class Refresh:
     def _files_due(self, unit: Unit) -> bool:
         return (
             unit.files_listed_at is None
+            or (unit.sub.resource, unit.sub.id) in self._suspects
             or unit.files_fingerprint != unit.fingerprint
             or unsettled(unit.sub.updated, unit.files_listed_at, self._now())
-            or self._now() - unit.files_listed_at >= self._full_every
+            or is_due(unit.files_listed_at, self._full_every, self._now())
         )
 
     def _files_job(self, unit: Unit) -> Callable[[], Awaitable[None]]:
@@ -216,6 +253,7 @@ class Refresh:
             listing = await self._crawler.sub_resource(unit.sub.resource, unit.sub.id)
             self._tell_rejected(f"{unit.sub.resource}/{unit.sub.id}", listing.rejected)
             self._catalogue.save_files(unit, listing.entries, at=at)
+            step("listing: files saved")
             if listing.rejected:
                 # Files without a usable name are missing from what is wanted: every run has to say so.
                 self._catalogue.doubt(self._upstream, unit.sub.resource, unit.id)

@@ -13,27 +13,32 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from mirror.amounts import size_text
+from mirror.amounts import count_text, size_text
 from mirror.errors import GuardRefused, UpstreamUnavailable
 from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Withdrawn, fan_out
-from mirror.planning.plan import Action, Adopt, Keep, Park, Replace
+from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Upstream
+from mirror.steps import step
 from mirror.store.catalogue import Catalogue
 from mirror.store.contents import Contents
 from mirror.store.holdings import Holdings
 from mirror.store.index import Index
 from mirror.store.journal import Journal, Standing
+from mirror.store.rebuilding import Rebuilding
 from mirror.store.tree import Tree
 from mirror.sync.archiving import Archiving
 from mirror.sync.planner import Planner
+from mirror.sync.rebuild import Rebuild, TakenIn
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
 from mirror.sync.report import Account, Report
 from mirror.sync.transfers import Transfers, UnitWork
 from mirror.sync.wiring import Clock, dialect_of, open_session, wishes_of
+from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.pace import Gate
 from mirror.upstream.session import Patience, Session
@@ -55,6 +60,10 @@ class _Upstream:
 
     unsettled: list[WantedUnit] = field(default_factory=list)
 
+    refresh: Refresh | None = None
+    rebuilt: TakenIn | None = None
+    """What was taken in of files that nobody wants; None where that is not done, or not yet."""
+
 
 class Run:
     """The parts that a sync and a plan share: open index, sessions, refresh, plan."""
@@ -68,8 +77,16 @@ class Run:
         now: Clock,
         patience: Patience | None = None,
         only: Collection[tuple[str, str, str]] | None = None,
+        *,
+        retry: bool = False,
     ) -> None:
         self._only = only
+        self._retry = retry
+
+        self.transferring = False
+        """Whether this run has come so far as to change what is here."""
+        self._rebuilding_now: set[str] = set()
+        self._room = Room(self._guard_room)
         self.settings = settings
         self.wishes = wishes_of(settings, names)
         self.report = Report()
@@ -79,6 +96,7 @@ class Run:
         self.catalogue = Catalogue(index)
         self.holdings = Holdings(index)
         self.journal = Journal(index)
+        self.rebuilding = Rebuilding(index, self.catalogue, self.holdings)
         self.emit = fan_out(self.report, self._record, emit)
         self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now)
         self.upstreams: list[_Upstream] = []
@@ -110,7 +128,7 @@ class Run:
                 gate = gates[upstream.host]
                 session = open_session(name, upstream, self.settings.contact, self.emit, self._patience, gate)
                 await stack.enter_async_context(session)
-                planner = Planner(name, self.tree, self.catalogue, self.holdings)
+                planner = Planner(name, self.tree, self.catalogue, self.holdings, self.now(), retry=self._retry)
                 self.upstreams.append(_Upstream(name, upstream, wishes, session, planner))
             yield
 
@@ -125,7 +143,9 @@ class Run:
                 self.now,
                 workers=upstream.settings.downloads,
                 full_every=upstream.settings.full_listing_every,
+                suspects=self._suspects(upstream.name),
             )
+            upstream.refresh = refresh
             try:
                 upstream.refreshed = await refresh.run(upstream.wishes)
             except UpstreamUnavailable as error:
@@ -142,6 +162,11 @@ class Run:
             self.emit(Note(str(excuse), "warning"))
         await self._plan()
         return True
+
+    def _suspects(self, upstream: str) -> set[tuple[str, str]]:
+        """The sub-resources of which wrong files are about to be tried again: their listings are read again first."""
+        found = self.holdings.parked.suspects(upstream, at=self.now(), retry=self._retry)
+        return found if self._only is None else {unit for unit in found if (upstream, *unit) in self._only}
 
     @property
     def excuse(self) -> str:
@@ -173,7 +198,7 @@ class Run:
                 for action in plan.actions:
                     if isinstance(action, Keep):
                         keep += 1
-                    elif not isinstance(action, Park):
+                    elif not isinstance(action, Park | Hold):
                         replace += isinstance(action, Replace)
                         add += not isinstance(action, Replace)
                         size += 0 if isinstance(action, Adopt) else action.file.size or 0
@@ -200,6 +225,14 @@ class Run:
                 f"{size_text(self.settings.limits.min_free)} to be left free ([limits] min_free); make room, or want less"
             )
 
+    def _guard_room(self, size: int) -> None:
+        free, least = self.tree.free(), self.settings.limits.min_free
+        if free - size < least:
+            raise GuardRefused(
+                f"stopped, as the disk fills up: {size_text(free)} free under {self.settings.root}, {size_text(least)} to be left "
+                "free ([limits] min_free); what was fetched is kept: make room, and sync again"
+            )
+
     def _staged_bytes(self) -> int:
         size = 0
         for upstream in self.upstreams:
@@ -209,9 +242,49 @@ class Run:
                     size += self.tree.staged_bytes(folder, [a.file.name for a in upstream.planner.plan(wanted).transfers])
         return size
 
+    def begin(self, command: str, *, at: datetime) -> None:
+        """Record that a run begins; where it is the first of its index, also whose files are here already, to be taken in."""
+        here = [name for name in self.settings.upstream if self.tree.folders(name)] if self.rebuilding.is_new else []
+        with self.holdings.transaction():
+            self.rebuilding.mark(here, at=at)
+            self.journal.start(command, [wish.name for wish in self.wishes], at=at)
+        self._rebuilding_now = set(self.rebuilding.marked())
+
+    async def rebuild(self) -> None:
+        """Take in what is here of upstreams whose index was made anew, but for what the plan adopts."""
+        if self._only is not None:
+            return
+        for upstream in self.upstreams:
+            if upstream.name in self._rebuilding_now and upstream.available and upstream.refresh is not None:
+                planned = {
+                    (wanted.unit.sub.resource, wanted.unit.sub.id): [a.file.name for a in upstream.planner.plan(wanted).actions]
+                    for wanted in upstream.unsettled
+                }
+                parts = self.tree, self.catalogue, self.holdings, self.journal, self.rebuilding
+                upstream.rebuilt = await Rebuild(upstream.name, *parts, self.emit, self.now).run(upstream.refresh, planned)
+
+    def _rebuilt(self) -> None:
+        """All that was planned has been done: where nothing is left to be taken in, the index is whole again."""
+        for upstream in self.upstreams:
+            if (taken := upstream.rebuilt) is None or not upstream.available:
+                continue
+            if taken.doubtful:
+                remark = f"{upstream.name}: not every listing could be had, so the next sync looks through data/ once more"
+                self.report.remarks.append(remark)
+                self.emit(Note(remark, "warning"))
+                continue
+            self.rebuilding.done(upstream.name)
+            self._rebuilding_now.discard(upstream.name)
+            step("rebuild: done")
+            message = f"{count_text(taken.files, 'file')}, {taken.bytes} bytes, that no subscription wants were taken in from data/"
+            self.journal.event("index-rebuilt", at=self.now(), about=FileKey(upstream.name, "", "", ""), message=message)
+            self.emit(Note(f"{upstream.name}: the index is rebuilt; {message}"))
+
     async def transfer(self) -> None:
         """Carry out the plan, all upstreams side by side."""
+        self.transferring = True
         await in_parallel([partial(self._transfer, upstream) for upstream in self.upstreams], len(self.upstreams))
+        self._rebuilt()
 
     async def _transfer(self, upstream: _Upstream) -> None:
         transfers = Transfers(
@@ -224,12 +297,15 @@ class Run:
             self.now,
             self.archiving,
             workers=upstream.settings.downloads,
+            room=self._room,
+            keeps_alias=partial(self._keeps_alias, upstream.name),
         )
         try:
             async with self.archiving.looking_into(upstream.name):
                 await transfers.run(self._works(upstream))
         except UpstreamUnavailable as error:
             # It has gone away in the middle. What has come is published; the other upstreams go on.
+            upstream.rebuilt = None
             self.excuses.append(error)
             self.emit(Note(str(error), "warning"))
 
@@ -255,8 +331,7 @@ class Run:
             todo = {planner.folder(wanted): wanted for wanted in upstream.unsettled}
             for folder in self.tree.staged_folders(upstream.name):
                 wanted_unit = todo.get(folder)
-                names = {action.file.name for action in planner.plan(wanted_unit).transfers} if wanted_unit else set()
-                self.tree.sweep(folder, names)
+                self.tree.sweep(folder, planner.plan(wanted_unit).staging if wanted_unit else ())
 
     def _knows_all(self, upstream: _Upstream) -> bool:
         """Whether this run covers every subscription to an upstream, and every listing that they need was had."""
@@ -266,8 +341,18 @@ class Run:
     def refresh_states(self) -> None:
         """States and aliases, from what is now in the index."""
         for upstream in self.upstreams:
-            for series, (resource, sub_resource) in self.holdings.refresh_states(upstream.name).items():
-                self.tree.point(upstream.name, series, resource, sub_resource)
+            newest = self.holdings.refresh_states(upstream.name)
+            step("close: states refreshed")
+            for series, (resource, sub_resource) in newest.items():
+                if not self._keeps_alias(upstream.name, series):
+                    self.tree.point(upstream.name, series, resource, sub_resource)
+
+    def _keeps_alias(self, upstream: str, series: str) -> bool:
+        """Whether an alias leads to what an index that is being rebuilt does not know yet: it is not turned back from there."""
+        if upstream not in self._rebuilding_now:
+            return False
+        leads_to = self.tree.alias(upstream, series)
+        return leads_to is not None and bool(self.tree.published(leads_to)) and not self.holdings.knows(leads_to)
 
     def close_account(self) -> None:
         """States, aliases and standings, from what is now in the index and on disk."""
@@ -276,7 +361,9 @@ class Run:
                 self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, "unavailable", at=self.now())
                 continue
             if self._knows_all(upstream):
-                self.holdings.unpark_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
+                self.holdings.parked.forget_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
+                for wanted in upstream.unsettled:
+                    upstream.planner.forget_parked(wanted)
             accounts = self._accounts(upstream)
             for wish in upstream.wishes:
                 self._stand(upstream, wish, accounts)
@@ -298,8 +385,9 @@ class Run:
     def _stand(self, upstream: _Upstream, wish: Wish, accounts: Mapping[int, tuple[Account, int]]) -> None:
         units = [wanted for wanted in upstream.refreshed.units if wish.name in wanted.wanted.wishes]
         self.holdings.save_wanted(wish.name, [wanted.unit.id for wanted in units])
+        step("close: wanted saved")
         account = sum((accounts[wanted.unit.id][0] for wanted in units), Account())
-        parked = self.holdings.parked_in([wanted.unit.id for wanted in units])
+        parked = self.holdings.parked.count([wanted.unit.id for wanted in units])
         complete = upstream.refreshed.complete and account.agrees
         standing = Standing(
             wish.name,
@@ -313,6 +401,7 @@ class Run:
             max((wanted.unit.sub.updated or "" for wanted in units), default="")[:10] or None,
         )
         self.journal.standing(standing, at=self.now())
+        step("close: subscription counted")
 
 
 def free_space(root: Path) -> int:

@@ -23,13 +23,16 @@ from mirror.events import Emit, Failed, FileKey, Published
 from mirror.model import RemoteFile
 from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, settled_key
 from mirror.planning.volumes import publishing_groups
+from mirror.steps import step
 from mirror.store.catalogue import Catalogue, Unit
 from mirror.store.holdings import Holdings, StoredFile
 from mirror.store.journal import Journal
 from mirror.store.tree import Folder, Tree
 from mirror.sync.archiving import Archiving
+from mirror.sync.reconcile import SPLIT_ANEW
 from mirror.transfer.fetch import Fetcher
 from mirror.transfer.receive import BATCH, Hashes, Lane, hash_file
+from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.session import Session
 
@@ -115,7 +118,10 @@ class Transfers:
         archiving: Archiving,
         *,
         workers: int,
+        room: Room | None = None,
+        keeps_alias: Callable[[str], bool] = lambda series: False,
     ) -> None:
+        """`keeps_alias` says of a series that its alias has to stay as it is for now."""
         self._archiving = archiving
         self._session = session
         self._tree = tree
@@ -125,6 +131,8 @@ class Transfers:
         self._emit = emit
         self._now = now
         self._workers = workers
+        self._room = room
+        self._keeps_alias = keeps_alias
         self._publishing: asyncio.Queue[_Group | None] = asyncio.Queue()
 
     async def run(self, works: Iterable[UnitWork]) -> None:
@@ -148,7 +156,10 @@ class Transfers:
     def _jobs(self, works: Iterable[UnitWork]) -> Iterator[_Job]:
         for work in works:
             for parked in work.plan.parked:
-                self._park(_Job(work, parked), parked.reason, 1)
+                if parked.waiting:
+                    self._leave(_Job(work, parked), parked.reason)
+                else:
+                    self._park(_Job(work, parked), parked.reason, 1)
             if not work.waiting:
                 # Nothing to fetch: all is here, only the index did not say so.
                 self._publishing.put_nowait(_Group(work, ()))
@@ -161,7 +172,7 @@ class Transfers:
         iterator = iter(jobs)
 
         async def worker(number: int) -> None:
-            lane = Lane(f"{self._session.upstream}-{number}", small)
+            lane = Lane(f"{self._session.upstream}-{number}", small, self._room)
             lanes.append(lane)
             fetcher = Fetcher(self._session, lane, self._emit)
             for job in iterator:
@@ -187,6 +198,9 @@ class Transfers:
                 work.adopted.add(file.name)
                 await self._staged(work, file, hashes)
                 return
+            if job.action.parked is not None:
+                self._leave(job, job.action.parked)
+                return
         part, ready = self._tree.part(work.folder, file.name), self._tree.staged(work.folder, file.name)
         try:
             staged = await fetcher.fetch(file, job.work.key(job.action.file.name), part, ready)
@@ -194,9 +208,9 @@ class Transfers:
             if error.retry and job.round + 1 < _MOST_ROUNDS:
                 later.append(job)
             else:
-                self._park(job, str(error), error.attempts)
-                if not error.retry:
-                    # What is served is not what was listed: perhaps the listing is no longer true.
+                self._park(job, str(error), error.attempts, wrong=error.wrong)
+                if not error.retry and not error.wrong:
+                    # Perhaps the listing is no longer true. Where the bytes are wrong, it is read again before the next try.
                     self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
             return
         await self._staged(work, file, staged.hashes)
@@ -209,10 +223,16 @@ class Transfers:
             return None
         return hashes if hashes.md5 == file.md5 else None
 
-    def _park(self, job: _Job, reason: str, attempts: int) -> None:
+    def _leave(self, job: _Job, reason: str) -> None:
+        """A parked file whose time has not come: it is missing, but nothing new is known of it."""
+        job.work.failed = True
+        self._emit(Failed(job.work.key(job.action.file.name), job.action.file.url, reason, 0))
+
+    def _park(self, job: _Job, reason: str, attempts: int, *, wrong: bool = False) -> None:
         work, file = job.work, job.action.file
         work.failed = True
-        self._holdings.park(work.unit.id, file, reason, attempts, at=self._now())
+        updated = work.plan.wanted.sub.updated
+        self._holdings.parked.park(work.unit.id, file, reason, attempts, at=self._now(), updated=updated, wrong=wrong)
         self._journal.event("parked", at=self._now(), about=work.key(file.name), message=reason)
         self._emit(Failed(job.work.key(job.action.file.name), file.url, reason, attempts))
 
@@ -225,13 +245,11 @@ class Transfers:
         wanted = [action.file for action in work.plan.actions]
         broken = await self._archiving.broken(wanted, names, lambda name: self._place_of(work, name))
         for name, reason in broken.items():
-            self._park(_Job(work, work.actions[name]), reason, 1)
+            self._park(_Job(work, work.actions[name]), reason, 1, wrong=True)
             if work.actions[name].file.md5 is None:
                 # Nothing but the test vouches for it: the next run fetches it anew.
                 self._tree.staged(work.folder, name).unlink(missing_ok=True)
-        if broken:
-            self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
-        else:
+        if not broken:
             self._publishing.put_nowait(_Group(work, names))
 
     def _place_of(self, work: UnitWork, name: str) -> Path:
@@ -255,7 +273,9 @@ class Transfers:
             return
         with self._holdings.transaction():
             for group in groups:
-                self._holdings.announce(group.work.unit.id, group.work.plan.wanted.sub.updated, group.moved)
+                work = group.work
+                self._holdings.announce(work.unit.id, work.plan.wanted.sub.updated, group.moved, work.plan.leftovers(group.names))
+        step("publication: announced")
         stamps = await asyncio.to_thread(self._place, groups)
         now = self._now()
         placed = [group for group in groups if group.obstacle is None]
@@ -266,10 +286,12 @@ class Transfers:
                 else:
                     for name in group.names:
                         self._park(_Job(group.work, group.work.actions[name]), group.obstacle, 1)
+        step("publication: entered")
         groups = placed
         self._archiving.published()
         for series in {group.work.unit.series for group in groups if not group.work.unpublished}:
-            if newest := self._holdings.newest_of(self._session.upstream, series):
+            newest = self._holdings.newest_of(self._session.upstream, series)
+            if newest and not self._keeps_alias(series):
                 await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
         for group in groups:
             work = group.work
@@ -285,6 +307,7 @@ class Transfers:
             for name in names
             if group.work.staged[name].size <= BATCH
         )
+        step("publication: flushed")
         for group, names in moves:
             leaving = group.work.plan.leftovers(group.names)
             if names or leaving:
@@ -312,13 +335,12 @@ class Transfers:
         if leaving := work.plan.leftovers(group.names):
             self._holdings.forget(work.unit.id, leaving)
             for name in leaving:
-                message = "upstream has split the archive anew, without this volume; set aside in .staging/quarantine"
-                self._journal.event("set-aside", at=now, about=work.key(name), message=message)
+                self._journal.event("set-aside", at=now, about=work.key(name), message=SPLIT_ANEW)
         if files:
             self._holdings.record(work.unit.id, work.plan.wanted.sub.updated, files, at=now)
-            self._archiving.expect(work.unit.id, group.names, [action.file.name for action in work.plan.actions])
             message = f"{count_text(len(files), 'file')}, {sum(file.size for file in files)} bytes"
-            self._journal.event("published", at=now, about=work.key(files[0].remote.name), message=message)
+            kind = "adopted" if work.adopted.issuperset(group.names) else "published"
+            self._journal.event(kind, at=now, about=work.key(files[0].remote.name), message=message)
         work.unpublished.difference_update(group.names)
         if not work.unpublished and not work.failed:
             kept = [action.file.size or 0 for action in work.plan.actions if action.file.name not in work.staged]

@@ -16,8 +16,10 @@ import aiohttp
 from mirror.errors import RequestFailed, TransferError
 from mirror.events import Chunk, Emit, FileKey, Restarted, Retrying, TransferStarted, Verified
 from mirror.model import RemoteFile
+from mirror.steps import step
 from mirror.transfer.judge import Again, judge, judge_hashes, judge_head, judge_length
 from mirror.transfer.receive import BATCH, Hashes, Lane, Receiver, hash_bytes, hash_file, write_small
+from mirror.transfer.room import Room
 from mirror.transfer.sidecar import Sidecar, drop_sidecar, load_sidecar, save_sidecar
 from mirror.upstream.answer import describe
 from mirror.upstream.session import Session, backoff
@@ -83,6 +85,7 @@ class Fetcher:
         try:
             await self._begin(file, part, receiver, progress)
             self._emit(TransferStarted(key, file.size, receiver.size))
+            step("transfer: begun")
             while True:
                 progress.attempts += 1
                 try:
@@ -143,7 +146,9 @@ class Fetcher:
             raise Again(describe(error)) from error
         if whole is not None:
             place = part if receiver.begun else None
-            return await asyncio.get_running_loop().run_in_executor(self._lane.small, _place_small, file, place, ready, whole)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._lane.small, _place_small, self._lane.room, file, place, ready, whole
+            )
         if total is not None and receiver.size < total:
             raise Again("the connection was cut")
         judge_length(receiver.size, total)
@@ -216,7 +221,7 @@ class Fetcher:
         if again.from_zero or (receiver.size and file.md5 is None and progress.validator is None):
             await self._restart(key, receiver, progress, reason)
         if progress.mismatches >= _MOST_MISMATCHES:
-            raise self._given_up(f"upstream is wrong: {reason}", progress, retry=False)
+            raise self._given_up(f"upstream is wrong: {reason}", progress, retry=False, wrong=True)
         if progress.fruitless >= _MOST_FRUITLESS:
             raise self._given_up(reason, progress, retry=True)
         if again.mismatch and again.from_zero:
@@ -231,8 +236,8 @@ class Fetcher:
         progress.validator = None
         self._emit(Restarted(key, reason))
 
-    def _given_up(self, reason: str, progress: _Progress, *, retry: bool) -> TransferError:
-        return TransferError(self._session.redact(reason), attempts=max(1, progress.attempts), retry=retry)
+    def _given_up(self, reason: str, progress: _Progress, *, retry: bool, wrong: bool = False) -> TransferError:
+        return TransferError(self._session.redact(reason), attempts=max(1, progress.attempts), retry=retry, wrong=wrong)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._lane.disk, call, *args)
@@ -249,19 +254,24 @@ def _size(path: Path) -> int | None:
 
 def _place(part: Path, ready: Path) -> None:
     ready.parent.mkdir(parents=True, exist_ok=True)
+    step("part: complete")
     os.rename(part, ready)
+    step("part: ready")
     drop_sidecar(part)
+    step("part: sidecar dropped")
 
 
-def _place_small(file: RemoteFile, part: Path | None, ready: Path, data: bytes) -> Hashes:
+def _place_small(room: Room, file: RemoteFile, part: Path | None, ready: Path, data: bytes) -> Hashes:
     """Verify and write a file in one go; `part` is where a beginning of it is, if there is one."""
     hashes = hash_bytes(data)
     judge_hashes(file, hashes)
+    room.take(len(data))
     try:
         write_small(ready, data)
     except FileNotFoundError:
         ready.parent.mkdir(parents=True, exist_ok=True)
         write_small(ready, data)
+    step("small file: written")
     if part is not None:
         _drop_part(part)
     return hashes

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mirror.model import RemoteFile
+from mirror.steps import step
 
 _VERSION = 1
 
@@ -76,7 +77,9 @@ def save_sidecar(part: Path, sidecar: Sidecar) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+    step("sidecar: written")
     os.rename(fresh, path)
+    step("sidecar: saved")
 
 
 def drop_sidecar(part: Path) -> None:

@@ -42,6 +42,7 @@ class Patience:
     retry_for: float = 60.0
     first_wait: float = 0.5
     longest_wait: float = 30.0
+    index: float = 10.0  # for another program that writes to the index
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors
 from mirror.cli.options import filter_options
 from mirror.cli.render import clean, clip, table, time_text
-from mirror.errors import IndexUnusable
+from mirror.errors import IndexMissing
 from mirror.model import BBox
 from mirror.store.lock import is_locked
 from mirror.store.query import STATES, Filters, MirroredFile, Reader
@@ -169,9 +169,7 @@ def status(invocation: Invocation, as_json: bool) -> None:
         drop = ["size", "upstream date", "last run"]
         table(columns, rows, right=["files", "size", "missing", "parked"], names=["subscription"], drop=drop)
     for parked in document["parked"]:
-        where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
-        attempts = f" ({count_text(parked['attempts'], 'attempt')})" if parked["attempts"] else ""
-        click.echo(clean(f"parked since {time_text(parked['since'])}: {where}: {parked['reason']}{attempts}"))
+        click.echo(clean(_parked_line(parked)))
     for failed in document["not_unpacked"]:
         click.echo(clean(f"not unpacked: {failed['resource']}/{failed['sub_resource']}: {failed['reason']}"))
     for unlisted in document["unlisted"]:
@@ -180,6 +178,15 @@ def status(invocation: Invocation, as_json: bool) -> None:
     if (run := document["last_run"]) is not None:
         ended = f"{run['outcome']} at {time_text(run['finished_at'])}" if run["finished_at"] else run["outcome"]
         click.echo(f"last run: {run['command']}, started {time_text(run['started_at'])}, {ended}")
+
+
+def _parked_line(parked: dict[str, Any]) -> str:
+    where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
+    line = f"parked since {time_text(parked['since'])}: {where}: {parked['reason']}"
+    if not parked["last_try"]:
+        return line  # found wrong here: nothing was tried yet
+    next_try = time_text(parked["next_try"]) if parked["next_try"] else "with the next sync"
+    return f"{line} ({count_text(parked['attempts'], 'attempt')}, the last {time_text(parked['last_try'])}; next try: {next_try})"
 
 
 def _standings(settings: Settings) -> dict[str, Any]:
@@ -195,9 +202,7 @@ def _standings(settings: Settings) -> dict[str, Any]:
     }
     try:
         reader = Reader(settings.root)
-    except IndexUnusable as error:
-        if (settings.root / "index.sqlite").exists():
-            raise
+    except IndexMissing as error:
         click.echo(f"inspire-mirror: {error}", err=True)
     else:
         known = {row["subscription"]: row for row in reader.subscriptions()}

@@ -1,4 +1,4 @@
-"""What the words of a question stand for: words that describe data, and names of files or their extensions.
+"""Which words of file names go into the full-text index, and what the words of a question stand for.
 
 The full-text index holds the words of file names without their extensions, which would tell nothing apart and cost a tenth of it.
 So extensions are taken off a question too, and are looked for in the names of the files that the rest of it finds.
@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from mirror.model import RemoteFile
 from mirror.vocabulary import is_extension
 
 EXTENSIONS = re.compile(r"(?:\.[A-Za-z0-9]{1,7})+$")
 """What follows a name as its extensions: `.7z`, `.7z.001`, `.copc.laz`."""
 
+_WORD = re.compile(r"\w+")
 _VOLUME = re.compile(r"[0-9]{3}")
+
+
+def search_words(sub_id: str, files: Iterable[RemoteFile]) -> str:
+    """The words of the file names that the sub-resource's own id does not hold: names mostly repeat it.
+
+    What follows as an extension tells the files of a sub-resource apart for nobody: `.7z`, `.7z.001`, `.copc.laz`.
+    """
+    rests = {EXTENSIONS.sub("", file.name.removeprefix(sub_id)) for file in files}
+    words = {word for rest in rests for word in _WORD.findall(rest)}
+    return " ".join(sorted(words.difference(_WORD.findall(sub_id))))
 
 
 @dataclass(frozen=True, slots=True)

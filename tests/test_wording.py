@@ -40,7 +40,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
                 Holdings(index).record(unit.id, None, here, at=AT)
             for file in files:
                 if file.name == "COMMUNE.shp":
-                    Holdings(index).park(unit.id, file, "404", 1, at=AT)
+                    Holdings(index).parked.park(unit.id, file, "404", 1, at=AT)
     opened = Reader(root)
     yield opened
     opened.close()

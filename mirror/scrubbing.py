@@ -91,7 +91,7 @@ async def scrub(
         wishes_of(settings, names)
     work = _Scrub(settings, names, budget, repair, emit, now, clock)
     if repair:
-        with await hold_lock(settings.root, wait=wait):
+        with await hold_lock(settings.root, wait=wait, emit=emit):
             pass  # who cannot repair should hear of it before half an hour of reading, not after
     reading = asyncio.ensure_future(asyncio.to_thread(work.read))
     try:

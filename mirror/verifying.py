@@ -142,7 +142,7 @@ async def _rebuild(
     settings: Settings, error: IndexUnusable, names: Sequence[str], *, full: bool, wait: bool, emit: Emit, now: Clock
 ) -> Findings:
     if isinstance(error, IndexDamaged):
-        with await hold_lock(settings.root, wait=wait):
+        with await hold_lock(settings.root, wait=wait, emit=emit):
             place = set_aside(settings.root, now())
         emit(Note(f"the damaged index is set aside as {place}", "warning"))
     report = await sync(settings, (), emit=emit, wait=wait, now=now)
@@ -160,7 +160,7 @@ async def _verify(
     tree = Tree(settings.root)
     with ExitStack() as stack:
         try:
-            stack.enter_context(await hold_lock(settings.root, wait=wait and repair))
+            stack.enter_context(await hold_lock(settings.root, wait=wait and repair, emit=emit))
         except (Locked, GuardRefused):
             if repair:
                 raise
@@ -225,7 +225,7 @@ async def _look(tree: Tree, root: Path, names: Sequence[str], *, full: bool, emi
     """Compare tree and index, reading only; what is sound and what is wrong by the rows of the end."""
     with closing(connect_reader(root)) as index:
         known = list(held_files(index, names))
-        emit(Checking(len(known), sum(held.size for held in known)))
+        emit(Checking(len(known), sum(held.size for held in known), full))
         findings, sound, wrong = await _compare(tree, known, full=full, emit=emit)
         if not names:
             folders = {Folder(held.upstream, held.resource, held.sub_resource) for held in known}

@@ -334,9 +334,12 @@ def test_a_second_sync_of_the_same_root_ends_with_3_or_waits(tmp_path: Path) -> 
         assert run("status", "--json", cwd=tmp_path).json["last_run"]["outcome"] == "running"
         assert run("query", "--json", cwd=tmp_path).code == 0
         waiting = start("sync", "--wait", "--json", cwd=tmp_path)
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == f"waiting for the run of pid {first.pid} to end\n"
         first.send_signal(signal.SIGINT)
         first.communicate(timeout=20)
-        out, _ = waiting.communicate(timeout=30)
+        out, err = waiting.communicate(timeout=30)
+        assert "waiting" not in err
         assert waiting.returncode == 0
         assert json.loads(out)["outcome"] == "complete"
 

@@ -7,6 +7,7 @@ import pty
 import re
 import struct
 import subprocess
+import sys
 import termios
 from collections.abc import Sequence
 from fcntl import ioctl
@@ -25,10 +26,15 @@ LONG = "x" * 240
 
 def on_terminal(columns: int, *arguments: str, cwd: Path) -> list[str]:
     """What a command prints on a terminal of that width, without its escape sequences."""
+    return printed(columns, argv(*arguments), cwd)
+
+
+def printed(columns: int, command: Sequence[str], cwd: Path) -> list[str]:
+    """What any program prints on a terminal of that width."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     env = {name: value for name, value in environment(TERM="xterm").items() if name not in ("COLUMNS", "LINES")}
-    with subprocess.Popen(argv(*arguments), cwd=cwd, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+    with subprocess.Popen(command, cwd=cwd, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         shown = b""
         try:
@@ -86,3 +92,37 @@ def test_one_long_name_does_not_widen_the_other_rows() -> None:
 @pytest.mark.parametrize(("width", "shown"), [(20, "abcdefghij"), (10, "abcdefghij"), (7, "ab…ghij"), (2, "…j"), (1, "…"), (0, "")])
 def test_names_are_cut_in_their_middle(width: int, shown: str) -> None:
     assert shorten("abcdefghij", width) == shown
+
+
+_EVENTS = """
+from mirror.cli.bars import Bars
+from mirror.events import *
+with Bars() as bars:
+    def show():
+        bars._progress.refresh()
+    bars(ListingStarted("gpf", "first"))
+    bars(Listed("gpf", "resources", "http://u/capabilities", 3)); show()
+    bars(Planned(3, 0, 0, 3_000_000))
+    for n in (1, 2, 3):
+        key = FileKey("gpf", "R", "S", f"BDORTHO_2-0_RVB-0M20_JP2-E080_LAMB93_D038_2024-01-01.7z.00{n}")
+        bars(TransferStarted(key, 1_000_000, 0))
+        bars(Chunk(key, 400_000))
+    show()
+    bars(Verified(key, 1_000_000, 0)); show()
+    bars(Checking(2, 10**12, False)); bars(Checked(10**12)); show()
+"""
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_bars_tell_files_apart_and_count_what_is_verified(columns: int, tmp_path: Path) -> None:
+    """No address and no byte counter of a listing; volumes differ; sizes that are only compared have no speed."""
+    lines = printed(columns, [sys.executable, "-c", _EVENTS], tmp_path)
+    text = "\n".join(lines)
+    assert max(map(len, text.replace("\r", "\n").splitlines())) <= columns
+    assert "http" not in text
+    assert re.search(r"listing gpf.* 3 entries", text)
+    assert all(f"D038_2024-01-01.7z.00{n}" in text for n in (1, 2, 3)), text
+    assert "0 of 3 files" in text
+    assert "1 of 3 files" in text
+    assert "TB/s" not in text
+    assert re.search("compared 1 of 2 files.*1.0 TB of 1.0 TB", text)

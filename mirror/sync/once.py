@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mirror.amounts import count_text
 from mirror.errors import GuardRefused, Locked
-from mirror.events import Emit, Note
+from mirror.events import Emit, Note, Waiting
 from mirror.planning.plan import Hold, Park
 from mirror.settings import Settings
 from mirror.steps import step
@@ -58,7 +58,7 @@ async def sync(
     """
     wishes_of(settings, names)
     try:
-        lock = await hold_lock(settings.root, wait=wait)
+        lock = await hold_lock(settings.root, wait=wait, emit=emit)
     except asyncio.CancelledError:
         _take_back_cancel()
         return Report(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")
@@ -152,12 +152,12 @@ def broken_off(error: OSError | sqlite3.Error) -> str:
     return f"the disk failed: {error.strerror or error}{where}; what was published before is intact"
 
 
-async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
+async def hold_lock(root: Path, *, wait: bool, emit: Emit = lambda event: None) -> ExitStack:
     """The lock of `root`, to be entered; waits for it in a way that lets an interrupt through. Raises Locked, GuardRefused.
 
     Who only writes something down is waited for in any case.
     """
-    brief = 0
+    brief, told = 0, False
     while True:
         with ExitStack() as stack:
             try:
@@ -167,6 +167,9 @@ async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
                 brief = brief + 1 if error.brief else 0
                 if not wait and not 1 <= brief <= _MOST_BRIEF:
                     raise
+                if not told and not error.brief:
+                    told = True
+                    emit(Waiting(error.holder))
         await asyncio.sleep(_LOCK_POLL)
 
 

@@ -113,7 +113,7 @@ class _Catalogs:
         found: list[tuple[str, T]] = []
         dead: list[UpstreamUnavailable] = []
         lacking: list[NoSuchResource] = []
-        with watcher(self.invocation.verbose, quiet=self.invocation.quiet, as_json=self.as_json) as watch:
+        with watcher(self.invocation.verbose, quiet=self.invocation.quiet) as watch:
             for name, upstream in self.upstreams.items():
                 try:
                     found += [(name, item) for item in run_until_signal(look(Browser(name, upstream, self.contact, watch)))]

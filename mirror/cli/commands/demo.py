@@ -33,7 +33,7 @@ def demo(invocation: Invocation, folder: Path, as_json: bool) -> None:
     from mirror.cli.progress import watcher
     from mirror.demo.tour import run_demo
 
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
         result = run_until_signal(run_demo(folder, watch))
     if as_json:
         print_json(result.as_json())

@@ -69,7 +69,7 @@ def show_plan(
 
     settings = _settings(invocation)
     actions: list[PlannedAction] = []
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
 
         def emit(event: Event) -> None:
             if not isinstance(event, Planned):  # it is what the table is about to say
@@ -154,7 +154,7 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
     if dry_run:
         finish(show_plan(invocation, names, retry=retry, as_json=as_json))
     settings = _settings(invocation)
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
         report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
     if as_json:
         print_json(report.as_json())
@@ -206,7 +206,7 @@ def verify(
 
     settings = invocation.settings(offline=not repair)
     findings: Findings
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
         if budget:
             findings = run_until_signal(scrub(settings, names, budget=budget, repair=repair, wait=wait, emit=watch))
         else:

@@ -7,6 +7,7 @@ import io
 import json
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from mirror.demo.samples import sample_catalogue
-from tests.command import Outcome, run, start, write_config
+from tests.command import Outcome, argv, environment, run, start, write_config
 from tests.upstream import FakeUpstream, faults, simple_catalogue
 
 EVERYTHING = 'all]\nresources = ["*"]\nedition = "all"'
@@ -84,8 +85,31 @@ def test_usage_errors_end_with_2(tmp_path: Path) -> None:
         ["query", "--bbox", "9,2,3,4"],
         ["query", "--from", "yesterday"],
         ["sync", "no-such-subscription"],
+        ["-v", "-q", "status"],
+        ["verify", "--wait"],
+        ["query", "--from", "2026-02-01", "--to", "2026-01-01"],
+        ["catalog", "--from", "2026-02-01", "--to", "2026-01-01"],
     ):
         assert run(*arguments, cwd=tmp_path).code == 2, arguments
+
+
+def test_a_misspelt_command_and_a_misplaced_option_get_a_hint(tmp_path: Path) -> None:
+    """The nearest command is named, and where a global option goes."""
+    assert "Did you mean 'sync'?" in run("synk", cwd=tmp_path).err
+    assert "Did you mean" not in run("frobnicate", cwd=tmp_path).err
+    assert "inspire-mirror -v COMMAND" in run("sync", "-v", cwd=tmp_path).err
+
+
+def test_output_that_cannot_be_written_is_one_line(mirrored: Path) -> None:
+    """A full disk behind stdout: exit code 1, no traceback."""
+    for arguments in (["query", "--json"], ["query", "--limit", "1"], ["status"]):
+        with open("/dev/full", "w") as full:
+            process = subprocess.run(
+                argv(*arguments), cwd=mirrored, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert process.returncode == 1
+        assert "Traceback" not in process.stderr
+        assert len([line for line in process.stderr.splitlines() if "No space left" in line]) == 1
 
 
 def test_errors_with_json_are_one_document(tmp_path: Path) -> None:
@@ -396,6 +420,7 @@ def test_query_filters(arguments: list[str], expected: set[str], mirrored: Path)
 
 def test_query_latest_leaves_one_edition_per_series(mirrored: Path) -> None:
     """Of the two editions kept, only the newest of each zone is left; the others are superseded."""
+    assert _rows(run("query", "--state", "CURRENT", "--json", cwd=mirrored))
     latest = _rows(run("query", "--resource", "BDTOPO", "--latest", "--json", cwd=mirrored))
     assert {row["edition_date"] for row in latest} == {"2026-09-15"}
     assert len(latest) == 3

@@ -153,7 +153,11 @@ def _parse(toml: str, source: str) -> dict[str, Any]:
     at = re.fullmatch(r"(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)", message, re.DOTALL)
     if at is None:
         raise ConfigError(f"{source}: {printable(message).removesuffix(' (at end of document)')}")
-    raise ConfigError(f"{source}:{at['line']}: {printable(at['what'])} (column {at['column']})")
+    what = printable(at["what"])
+    if what == "Cannot overwrite a value":
+        line = toml.splitlines()[int(at["line"]) - 1][: int(at["column"]) - 1]
+        what = f"{show(line.partition('=')[0].strip())} is set a second time"
+    raise ConfigError(f"{source}:{at['line']}: {what} (column {at['column']})")
 
 
 def _copy_tables(data: Mapping[str, Any], depth: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import click
 
 from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors
-from mirror.cli.options import filter_options
+from mirror.cli.options import check_days, filter_options
 from mirror.cli.render import clean, clip, table, time_text
 from mirror.errors import IndexMissing
 from mirror.model import BBox
@@ -31,7 +31,13 @@ _SHOWN = 200  # rows of a table for people, if no limit is given
 @click.command(short_help="Ask what is in the mirror.")
 @click.argument("text", metavar="[TEXT]...", nargs=-1)
 @filter_options
-@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="State of the file. Repeatable.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(STATES, case_sensitive=False),
+    help="State of the file. Repeatable, any case.",
+)
 @click.option("--member", "members", multiple=True, metavar="GLOB", help="Archives that hold such a file. Repeatable, any case.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many files.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header; lists are joined by semicolons.")
@@ -74,6 +80,7 @@ def query(
         raise click.UsageError("--json, --csv and --paths exclude one another")
     if null and not paths:
         raise click.UsageError("-0 goes with --paths")
+    check_days(start, end)
     filters = Filters(
         " ".join(text), resources, zones, formats, crs, start, end, updated_from, bbox, latest, upstreams, states, limit, members
     )
@@ -102,7 +109,9 @@ def _print_csv(files: Iterator[MirroredFile]) -> None:
     writer.writerow(_COLUMNS)
     for file in files:
         values = (getattr(file, name) for name in _COLUMNS)
-        writer.writerow([";".join(value) if isinstance(value, tuple) else value for value in values])
+        row = [";".join(value) if isinstance(value, tuple) else value for value in values]
+        # A file gets every byte; a terminal must not obey what a name from outside has in it.
+        writer.writerow([clean(value) if isinstance(value, str) else value for value in row] if sys.stdout.isatty() else row)
 
 
 def _print_files(files: Iterator[MirroredFile], limit: int | None, *, quiet: bool) -> None:

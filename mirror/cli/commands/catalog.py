@@ -11,7 +11,7 @@ import click
 
 from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors
-from mirror.cli.options import filter_options
+from mirror.cli.options import check_days, filter_options
 from mirror.cli.render import clean, clip, table
 from mirror.errors import ConfigError, UpstreamUnavailable
 from mirror.model import BBox, Resource, Term
@@ -63,6 +63,7 @@ def catalog(
     if sizes and not (resource or latest):
         raise click.UsageError("--sizes goes with RESOURCE or --latest: they list the sub-resources that have sizes")
     names = (resource,) if resource else resources
+    check_days(start, end)
     interest = Interest(names, zones, formats, crs, start, end, updated_from, bbox, latest)
     chosen, contact = _upstreams(invocation, upstreams)
     show = _show_offers if resource or latest else _show_resources

@@ -204,6 +204,8 @@ def verify(
     from mirror.scrubbing import scrub
     from mirror.verifying import verify as run_verify
 
+    if wait and not repair:
+        raise click.UsageError("--wait goes with --repair: nothing else waits for a sync")
     settings = invocation.settings(offline=not repair)
     findings: Findings
     with watcher(invocation.verbose, quiet=invocation.quiet) as watch:

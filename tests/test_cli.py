@@ -479,6 +479,22 @@ def test_demo_needs_no_network_and_leaves_a_mirror_to_try(tmp_path: Path) -> Non
     assert "wanted files are here" in run("demo", cwd=tmp_path).out
 
 
+def test_demo_serve_keeps_the_sample_upstream_until_ctrl_c(tmp_path: Path) -> None:
+    """The commands that need an upstream work on it meanwhile; it ends with the exit code of the demo."""
+    process = start("demo", "--serve", cwd=tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Ctrl-C stops it" in line:
+            break
+    config = tmp_path / "inspire-mirror-demo" / "inspire-mirror.toml"
+    assert run("-c", config, "catalog", "--json", cwd=tmp_path).json
+    assert run("-c", config, "sync", cwd=tmp_path).code == 0
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert run("-c", config, "catalog", cwd=tmp_path).code == 5
+
+
 def test_demo_leaves_a_config_of_somebody_else_alone(tmp_path: Path) -> None:
     """It never overwrites what it did not write."""
     config = tmp_path / "inspire-mirror.toml"

@@ -335,6 +335,9 @@ class Reader:
         standings = []
         for row in map(dict, self.connection.execute("SELECT * FROM subscriptions ORDER BY subscription")):
             row["parked"] = missing.get(row["subscription"], 0)
+            # By the words of `status --json`.
+            row["last_run"], row["last_success"] = row.pop("last_run_at"), row.pop("last_success_at")
+            row["files"] = row.pop("present")
             row["failures"] = None if row["expected"] is None else max(row["failures"], row["parked"])
             standings.append(row)
         return standings

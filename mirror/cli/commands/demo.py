@@ -44,7 +44,8 @@ def demo(invocation: Invocation, folder: Path, serve: bool, as_json: bool) -> No
         sys.stdout.flush()
 
     with ExitStack() as bars:
-        watch = bars.enter_context(watcher(invocation.verbose, quiet=invocation.quiet))
+        watch = watcher(invocation.verbose, quiet=invocation.quiet)
+        bars.enter_context(watch)
         result = run_until_signal(run_demo(folder, watch, show if serve else None))
     if not serve:
         show(result)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow kill lint bench lock clean
+.PHONY: demo test test-slow kill promises fuzz year lint bench lock clean
 
 demo: $(STAMP)            ## sync from a small sample upstream on loopback and show the result; offline
 	$(BIN)/inspire-mirror demo
@@ -17,6 +17,15 @@ test-slow: $(STAMP)       ## the scale and kill tests too
 
 kill: $(STAMP)            ## kill -9 at random points of a sync, 1,000 times
 	KILLS=$${KILLS:-1000} $(BIN)/pytest -m slow tests/test_kill.py -s
+
+promises: $(STAMP)        ## random publications, faults, kills, configs and users: the promises hold after each step
+	EXAMPLES=$${EXAMPLES:-1000} $(BIN)/pytest -m slow tests/test_promises.py -s
+
+fuzz: $(STAMP)            ## a million hostile inputs for every reader of bytes from outside
+	$(BIN)/python -m tests.fuzz --inputs $${INPUTS:-1000000}
+
+year: $(STAMP)            ## a year of daily syncs of 116 resources, with faults: the tree is the truth, and what it cost
+	$(BIN)/pytest -m slow tests/test_year.py -s
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

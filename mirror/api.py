@@ -15,6 +15,7 @@ from mirror.model import BBox
 from mirror.store.query import Filters, MirroredFile, Reader
 
 if TYPE_CHECKING:
+    from mirror.pruning import PruneReport
     from mirror.settings import Settings
     from mirror.sync import PlannedAction, Report
 
@@ -23,7 +24,7 @@ Day = date | str
 
 
 class Mirror:
-    """One mirror, opened by its root (to query) or by its config (to query, plan and sync). Usable as a context manager."""
+    """One mirror, opened by its root (to query) or by its config (to query, plan, sync and prune). Usable as a context manager."""
 
     def __init__(self, root: Path, settings: Settings | None = None) -> None:
         self.root = root
@@ -46,6 +47,7 @@ class Mirror:
         upstream: OneOrMore = (),
         state: OneOrMore = (),
         limit: int | None = None,
+        member: OneOrMore = (),
     ) -> list[MirroredFile]:
         """The files that match every filter given; see `Filters`. Reads the index, never the network.
 
@@ -67,6 +69,7 @@ class Mirror:
             _several(upstream),
             _several(state),
             limit,
+            _several(member),
         )
         return list(self.reader.files(filters))
 
@@ -81,19 +84,31 @@ class Mirror:
         """How each subscription stands. Raises IndexUnusable."""
         return self.reader.subscriptions()
 
-    def plan(self, *names: str) -> tuple[Report, list[PlannedAction]]:
+    def plan(self, *names: str, retry: bool = False) -> tuple[Report, list[PlannedAction]]:
         """What `sync` would do. Needs a mirror opened by its config. Raises ConfigError, IndexUnusable."""
         from mirror.sync import plan
 
         actions: list[PlannedAction] = []
-        report = asyncio.run(plan(self._need_settings(), names, visit=actions.append))
+        report = asyncio.run(plan(self._need_settings(), names, visit=actions.append, retry=retry))
         return report, actions
 
-    def sync(self, *names: str, wait: bool = False) -> Report:
-        """Sync the named subscriptions, or all. Needs a mirror opened by its config. Raises ConfigError, Locked, IndexUnusable."""
+    def sync(self, *names: str, wait: bool = False, retry: bool = False) -> Report:
+        """Sync the named subscriptions, or all; with `retry` parked files too, whatever their next try.
+
+        Needs a mirror opened by its config. Raises ConfigError, Locked, IndexUnusable.
+        """
         from mirror.sync import sync
 
-        return asyncio.run(sync(self._need_settings(), names, wait=wait))
+        return asyncio.run(sync(self._need_settings(), names, wait=wait, retry=retry))
+
+    def prune(self, *names: str, dry_run: bool = False, wait: bool = False) -> PruneReport:
+        """Delete the editions that no subscription keeps, of the named subscriptions or of all; with `dry_run`, say only which.
+
+        Needs a mirror opened by its config. Raises ConfigError, Locked, GuardRefused, IndexUnusable.
+        """
+        from mirror.pruning import prune
+
+        return asyncio.run(prune(self._need_settings(), names, dry_run=dry_run, wait=wait))
 
     def _need_settings(self) -> Settings:
         if self._settings is None:

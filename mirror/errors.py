@@ -9,6 +9,16 @@ class MirrorError(Exception):
     exit_code = 1
 
 
+def os_error_text(error: OSError, where: object = None) -> str:
+    """`PATH: reason` of an error of the operating system; `where` stands in for a path that it does not name.
+
+    Of a rename that failed it is the new place: the old one is in our own staging.
+    """
+    place = error.filename2 or error.filename or where
+    reason = error.strerror or str(error)
+    return f"{place}: {reason}" if place else reason
+
+
 class ConfigError(MirrorError):
     """The config or the command line cannot be used; nothing was done."""
 
@@ -16,9 +26,14 @@ class ConfigError(MirrorError):
 
 
 class Locked(MirrorError):
-    """Another run holds the lock of this root."""
+    """Another run, of the process `holder`, holds the lock of this root; `brief` if only for a moment, to write something down."""
 
     exit_code = 3
+
+    def __init__(self, message: str, *, brief: bool = False, holder: str = "unknown") -> None:
+        super().__init__(message)
+        self.brief = brief
+        self.holder = holder
 
 
 class GuardRefused(MirrorError):
@@ -53,12 +68,16 @@ class RequestFailed(MirrorError):
 
 
 class TransferError(MirrorError):
-    """A file could not be had after `attempts`; `retry` says whether trying once more later in the run may help."""
+    """A file could not be had after `attempts`; `retry` says whether trying once more later in the run may help.
 
-    def __init__(self, reason: str, *, attempts: int = 1, retry: bool = True) -> None:
+    `wrong` says that what upstream serves is not what it lists, again and again.
+    """
+
+    def __init__(self, reason: str, *, attempts: int = 1, retry: bool = True, wrong: bool = False) -> None:
         super().__init__(reason)
         self.attempts = attempts
         self.retry = retry
+        self.wrong = wrong
 
 
 class ArchiveError(MirrorError):
@@ -70,6 +89,14 @@ class UnsafeName(MirrorError):
 
 
 class IndexUnusable(MirrorError):
-    """The index is missing, of a newer version, or not a database."""
+    """The index is missing, of a newer version, or not to be opened."""
 
     exit_code = 2
+
+
+class IndexMissing(IndexUnusable):
+    """There is no index."""
+
+
+class IndexDamaged(IndexUnusable):
+    """The index is no database, or one with broken pages. A sync sets it aside and builds it anew."""

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mirror.errors import GuardRefused, Locked
-from mirror.events import Checked, Checking, Emit, FileKey
+from mirror.errors import GuardRefused, IndexDamaged, IndexMissing, IndexUnusable, Locked
+from mirror.events import Checked, Checking, Emit, FileKey, Note
 from mirror.settings import Settings
+from mirror.steps import step
+from mirror.store.departures import Departures, leaving_folders
 from mirror.store.holdings import Held, Holdings, held_files
-from mirror.store.index import Index, connect_reader
+from mirror.store.index import FILE, BrokenRow, Index, connect_reader, find_damage, is_damage, why_unusable
 from mirror.store.journal import Journal
+from mirror.store.rescue import set_aside
+from mirror.store.trash import Trash
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
-from mirror.transfer.receive import hash_file
+from mirror.sync.archive_checks import broken_archives
+from mirror.sync.leaving import Exit
+from mirror.sync.reconcile import reconcile
+from mirror.transfer.receive import sha256_file
+from mirror.upstream.session import Patience
 
 _AHEAD = 32  # files handed to the hashing threads before the first answer is waited for
 
@@ -45,23 +55,38 @@ class Findings:
     files: int = 0
     bytes: int = 0
     hashed: bool = False
+    rebuilt: bool = False
+    """The index was missing or damaged, and was made anew by the sync in `repair`."""
     faults: list[Fault] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    broken: list[Fault] = field(default_factory=list)
+    """Archives whose bytes are as they were published, and whose own checksums are wrong."""
+
     repair: Report | None = None
 
     @property
+    def all_faults(self) -> list[Fault]:
+        """What is wrong here, and what was wrong when it came."""
+        return [*self.faults, *self.broken]
+
+    @property
     def exit_code(self) -> int:
-        """0 if the mirror is now as it should be, else 1."""
-        return int(any(not fault.repaired for fault in self.faults))
+        """0 if the mirror is now as it should be, else 1; that of the sync that was to repair it, if it was interrupted, or had to
+        rebuild the index and could not.
+        """
+        if self.repair is not None and (self.rebuilt or self.repair.outcome == "interrupted") and self.repair.exit_code:
+            return self.repair.exit_code
+        return int(any(not fault.repaired for fault in self.all_faults))
 
     def as_json(self) -> dict[str, Any]:
         """The document of `verify --json`."""
         return {
-            "outcome": "faults" if self.exit_code else "complete",
+            "outcome": "interrupted" if self.exit_code == 130 else "faults" if self.exit_code else "complete",
             "exit_code": self.exit_code,
             "files": self.files,
             "bytes": self.bytes,
             "hashed": self.hashed,
+            "rebuilt": self.rebuilt,
             "faults": [
                 {
                     "upstream": f.upstream,
@@ -72,7 +97,7 @@ class Findings:
                     "problem": f.problem,
                     "repaired": f.repaired,
                 }
-                for f in self.faults
+                for f in self.all_faults
             ],
             "foreign": self.foreign,
             "repair": self.repair.as_json() if self.repair else None,
@@ -88,68 +113,195 @@ async def verify(
     wait: bool = False,
     emit: Emit = lambda event: None,
     now: Clock = utc_now,
+    patience: Patience | None = None,
 ) -> Findings:
     """Compare what is published with the index: sizes, or with `full` every hash.
 
     Without `repair` it needs no lock; what it learns is written down if no other run holds one. With it, wrong files go to
-    `.staging/quarantine` and the sub-resources concerned are synced again. Cancelled, it stops within a block of hashing.
+    `.staging/quarantine` and the sub-resources concerned are synced again; an index that is missing beside a tree, or damaged, is
+    built anew by a sync of everything, which fetches nothing that is here and known by its MD5. Cancelled, it stops within a block
+    of hashing.
 
     Raises:
         ConfigError: an unknown name.
         Locked: to repair, while another run holds the root and `wait` is false.
-        IndexUnusable: there is no index to compare with.
+        IndexUnusable: there is no index to compare with, or a damaged one, and it is not to be repaired.
+        GuardRefused: to repair, where the root cannot be written.
     """
     if names:
         wishes_of(settings, names)
+    try:
+        try:
+            await asyncio.to_thread(_check_index, settings.root, full)
+            return await _verify(settings, names, full=full, repair=repair, wait=wait, emit=emit, now=now, patience=patience)
+        except sqlite3.Error as error:
+            raise why_unusable(settings.root / FILE, error) from error
+    except (IndexMissing, IndexDamaged) as error:
+        # Nothing is made where nothing is, least of all an empty mirror on a disk that is not mounted.
+        if not repair or not any(Tree(settings.root).folders(name) for name in settings.upstream):
+            raise
+        emit(Note(str(error), "warning"))
+        return await _rebuild(settings, error, names, full=full, wait=wait, emit=emit, now=now, patience=patience)
+
+
+def _check_index(root: Path, full: bool) -> None:
+    with closing(connect_reader(root)) as index:
+        if (problem := find_damage(index, thorough=full)) is not None:
+            raise why_unusable(root / FILE, BrokenRow(problem))
+
+
+async def _rebuild(
+    settings: Settings,
+    error: IndexUnusable,
+    names: Sequence[str],
+    *,
+    full: bool,
+    wait: bool,
+    emit: Emit,
+    now: Clock,
+    patience: Patience | None,
+) -> Findings:
+    if isinstance(error, IndexDamaged):
+        with await hold_lock(settings.root, wait=wait, emit=emit):
+            place = set_aside(settings.root, now())
+        emit(Note(f"the damaged index is set aside as {place}", "warning"))
+    report = await sync(settings, (), emit=emit, wait=wait, now=now, patience=patience)
+    if report.outcome in ("complete", "incomplete"):
+        findings = await _verify(settings, names, full=full, repair=False, wait=wait, emit=emit, now=now, patience=patience)
+    else:
+        findings = Findings(hashed=full)
+    findings.rebuilt, findings.repair = True, report
+    return findings
+
+
+async def _verify(
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    full: bool,
+    repair: bool,
+    wait: bool,
+    emit: Emit,
+    now: Clock,
+    patience: Patience | None,
+) -> Findings:
     tree = Tree(settings.root)
-    with closing(connect_reader(settings.root)):
-        pass  # there must be an index: nothing is made here, least of all an empty mirror on a disk that is not mounted
     with ExitStack() as stack:
         try:
-            stack.enter_context(await hold_lock(settings.root, wait=wait and repair))
+            stack.enter_context(await hold_lock(settings.root, wait=wait and repair, emit=emit))
         except (Locked, GuardRefused):
             if repair:
                 raise
-            return (await _look(tree, settings.root, names, full=full, emit=emit))[0]
+            findings, sound, _ = await _look(tree, settings.root, names, full=full, emit=emit)
+            return await _look_inside(tree, settings, findings, sound)
+        with _writing(repair=repair, emit=emit), Index(settings.root) as index:
+            await settle_killed(tree, Holdings(index), Journal(index), at=now())
+            await Exit(Departures(index, Journal(index)), Trash(tree), emit, now).finish()
         findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
-        index = stack.enter_context(Index(settings.root))
-        holdings, journal = Holdings(index), Journal(index)
-        if full:
-            holdings.mark_verified((held.id for held in sound), at=now())
-        for held, fault in zip(wrong, findings.faults, strict=True):
-            if repair:
-                tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
-            if held.sound or repair:
-                about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
-                journal.event("damaged", at=now(), about=about, message=fault.problem)
-        # Also without an order to repair: the next sync knows, and queries no longer point at it.
-        holdings.mark_damaged(held.id for held in wrong)
+        await _look_inside(tree, settings, findings, sound)
+        with _writing(repair=repair, emit=emit), Index(settings.root) as index:
+            holdings, journal = Holdings(index), Journal(index)
+            if full:
+                holdings.mark_verified((held.id for held in sound), at=now())
+            record_wrong(tree, holdings, journal, wrong, findings, quarantine=repair, at=now())
     if repair and wrong:
-        damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
-        findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, only=damaged_units)
-        with closing(connect_reader(settings.root)) as reader:
-            mended = {held.id for held in held_files(reader) if held.sound}
-        findings.faults = [
-            Fault(f.upstream, f.resource, f.sub_resource, f.file, f.path, f.problem, held.id in mended)
-            for held, f in zip(wrong, findings.faults, strict=True)
-        ]
+        await fetch_again(settings, wrong, findings, emit=emit, wait=wait, now=now, patience=patience)
     return findings
+
+
+@contextmanager
+def _writing(*, repair: bool, emit: Emit) -> Iterator[None]:
+    """A verification looks also where it cannot write down what it finds, on a full disk for example; a repair does not."""
+    try:
+        yield
+    except (GuardRefused, Locked, sqlite3.Error) as error:
+        if repair or is_damage(error):
+            raise
+        emit(Note(f"the index cannot be written, so what is found stays unrecorded: {error}", "warning"))
+
+
+async def settle_killed(tree: Tree, holdings: Holdings, journal: Journal, *, at: datetime) -> None:
+    """Take in what a killed run has published and not yet entered: to the rows from before, the new files would be damage."""
+    await asyncio.to_thread(tree.recover)
+    await reconcile(tree, holdings, journal, at=at)
+
+
+async def _look_inside(tree: Tree, settings: Settings, findings: Findings, sound: Sequence[Held]) -> Findings:
+    """Where all was hashed, add the archives that are broken inside."""
+    if findings.hashed:
+        for held, problem in await broken_archives(tree, sound, settings.limits):
+            path = tree.data / held.upstream / held.resource / held.sub_resource / held.file
+            findings.broken.append(Fault(held.upstream, held.resource, held.sub_resource, held.file, str(path), problem))
+    return findings
+
+
+def record_wrong(
+    tree: Tree, holdings: Holdings, journal: Journal, wrong: Sequence[Held], findings: Findings, *, quarantine: bool, at: datetime
+) -> None:
+    """Write down the faults of `findings`, which are those of `wrong`; `quarantine` moves the files there as well.
+
+    Also without an order to repair: the next sync knows, and queries no longer point at them; all of that before anything is moved.
+    What upstream no longer lists stays where it is, as nothing can take its place.
+    """
+    moving = [held for held in wrong if quarantine and holdings.is_listed(held.id)]
+    with holdings.transaction():
+        holdings.mark_damaged(held.id for held in wrong)
+        for number, (held, fault) in enumerate(zip(wrong, findings.faults, strict=True)):
+            if held.sound or held in moving:
+                about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
+                journal.event("damaged", at=at, about=about, message=fault.problem)
+            if quarantine and held not in moving:
+                findings.faults[number] = replace(
+                    fault, problem=f"{fault.problem}; upstream no longer has it, so it stays as it is"
+                )
+    step("verify: damage entered")
+    for held in moving:
+        tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
+        step("verify: damaged file set aside")
+
+
+async def fetch_again(
+    settings: Settings,
+    wrong: Sequence[Held],
+    findings: Findings,
+    *,
+    emit: Emit,
+    wait: bool,
+    now: Clock,
+    patience: Patience | None = None,
+) -> None:
+    """Sync the sub-resources of what is wrong, though it be parked; `findings` then tell of it, and what is repaired.
+
+    Raises what `sync` raises.
+    """
+    damaged_units = sorted({(held.upstream, held.resource, held.sub_resource) for held in wrong})
+    findings.repair = await sync(settings, (), emit=emit, wait=wait, now=now, patience=patience, only=damaged_units, retry=True)
+    with closing(connect_reader(settings.root)) as reader:
+        mended = {held.id for held in held_files(reader) if held.sound}
+    findings.faults = [replace(fault, repaired=held.id in mended) for held, fault in zip(wrong, findings.faults, strict=True)]
 
 
 async def _look(tree: Tree, root: Path, names: Sequence[str], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:
     """Compare tree and index, reading only; what is sound and what is wrong by the rows of the end."""
     with closing(connect_reader(root)) as index:
-        known = list(held_files(index, names))
-        emit(Checking(len(known), sum(held.size for held in known)))
+        rows = list(held_files(index, names))
+        known = _staying(index, rows)
+        emit(Checking(len(known), sum(held.size for held in known), full))
         findings, sound, wrong = await _compare(tree, known, full=full, emit=emit)
         if not names:
-            folders = {Folder(held.upstream, held.resource, held.sub_resource) for held in known}
+            folders = {Folder(held.upstream, held.resource, held.sub_resource) for held in rows}
             findings.foreign += [str(path) for path in tree.unknown_folders(folders)]
-        # A sync may have replaced files since their rows were read.
-        current = {held.id: held for held in held_files(index, names)}
+        # A sync may have replaced files, or a prune deleted them, since their rows were read.
+        current = {held.id: held for held in _staying(index, list(held_files(index, names)))}
         still = [current.get(held.id) == held for held in wrong]
         findings.faults = [fault for fault, true in zip(findings.faults, still, strict=True) if true]
         return findings, sound, [held for held, true in zip(wrong, still, strict=True) if true]
+
+
+def _staying(index: sqlite3.Connection, rows: Sequence[Held]) -> list[Held]:
+    """The published files but those that a prune has announced to take away."""
+    leaving = leaving_folders(index)
+    return [held for held in rows if Folder(held.upstream, held.resource, held.sub_resource) not in leaving]
 
 
 async def _compare(tree: Tree, holdings: Sequence[Held], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:
@@ -212,9 +364,9 @@ def _problems(
 
 def _hash_problem(held: Held, path: Path, dropped: Callable[[], bool]) -> str | None:
     try:
-        hashes = hash_file(path, dropped)
+        sha256 = sha256_file(path, dropped)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if hashes.sha256 != held.sha256:
-        return f"SHA-256 is {hashes.sha256}, {held.sha256} was published"
+    if sha256 != held.sha256:
+        return f"SHA-256 is {sha256}, {held.sha256} was published"
     return None

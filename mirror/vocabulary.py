@@ -69,6 +69,58 @@ CRS_NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_MEDIA_TYPES = MappingProxyType(
+    {
+        # The first block: the types of the live feeds [L] official_subresource.json and live_entries_2026-09.json.
+        "7z": "application/x-7z-compressed",
+        "cpg": "image/x-cpg",
+        "gpkg": "application/geopackage+sqlite3",
+        "md5": "text/plain",
+        "pdf": "application/pdf",
+        "prj": "image/x-prj",
+        "shp": "application/x-shapefile",
+        "tif": "image/tiff",
+        "txt": "text/plain",
+        "xml": "application/xml",
+        # What else lies in deliveries, by the IANA register or common use.
+        "asc": "text/plain",
+        "csv": "text/csv",
+        "dbf": "application/x-dbf",
+        "fgb": "application/flatgeobuf",
+        "geojson": "application/geo+json",
+        "gml": "application/gml+xml",
+        "gz": "application/gzip",
+        "htm": "text/html",
+        "html": "text/html",
+        "jp2": "image/jp2",
+        "json": "application/json",
+        "las": "application/vnd.las",
+        "laz": "application/vnd.laszip",
+        "parquet": "application/vnd.apache.parquet",
+        "qml": "application/xml",
+        "qpj": "text/plain",
+        "shx": "application/x-shapefile",
+        "sld": "application/vnd.ogc.sld+xml",
+        "sql": "application/sql",
+        "tar": "application/x-tar",
+        "tiff": "image/tiff",
+        "zip": "application/zip",
+    }
+)
+
+
+def media_type_of(name: str) -> str:
+    """The media type that the extension of a file's name tells; `application/octet-stream` for what it does not."""
+    return _MEDIA_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
+
+
+def is_extension(word: str) -> bool:
+    """Whether a word is the extension of files as they are delivered: `7z`, `md5`, `dbf`, in any case."""
+    return word.lower() in _EXTENSIONS
+
+
+_EXTENSIONS = _MEDIA_TYPES.keys() | {"md5", "sha256", "copc", "7z", "shp", "sbn", "sbx", "tfw", "tab", "zst", "xz", "bz2"}
+
 
 @lru_cache(maxsize=4096)
 def fold_zone(code: str) -> str:

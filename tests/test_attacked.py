@@ -12,6 +12,7 @@ import pytest
 
 from mirror.demo.body import Pattern
 from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub
+from mirror.store.index import FILE
 from tests.command import environment, run, write_config
 from tests.mirrored import Mirrored, offered, tree_of
 from tests.upstream import FakeUpstream
@@ -26,7 +27,7 @@ main(["sync"])
 """A sync that is killed between the rename that publishes and the commit that says so."""
 
 
-def _catalogue(generation: int, *more: SampleSub, names: tuple[str, ...] = ("a.7z", "b.7z")) -> Catalogue:
+def _catalogue(generation: int, *more: SampleSub, names: tuple[str, ...] = ("a.bin", "b.bin")) -> Catalogue:
     """One sub-resource whose files have the same names and sizes in every generation, and other bytes."""
     files = tuple(SampleFile(name, Pattern(1000, seed=f"{generation}{name}")) for name in names)
     day = f"2026-0{generation}-01"
@@ -47,7 +48,7 @@ def test_a_kill_between_rename_and_row_is_settled_by_the_next_run(then: str, tmp
             "R_1-0__GPKG_LAMB93_D038_2026-03-01",
             edition_date="2026-03-01",
             updated="2026-03-01",
-            files=(SampleFile("c.7z", Pattern(1000, seed="c")),),
+            files=(SampleFile("c.bin", Pattern(1000, seed="c")),),
         )
         fake.catalogue = _catalogue(2, newer) if then == "a newer edition" else _catalogue(3)
         if then != "a newer edition":
@@ -58,6 +59,22 @@ def test_a_kill_between_rename_and_row_is_settled_by_the_next_run(then: str, tmp
         outcome = run("verify", "--full", "--repair", "--json", cwd=tmp_path)
         assert (outcome.code, outcome.json["faults"], outcome.json["foreign"]) == (0, [], [])
         assert tree_of(tmp_path / "mirror" / "data" / "gpf") == offered(fake.catalogue)
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_what_a_killed_run_has_just_published_is_no_damage(repair: bool, tmp_path: Path) -> None:
+    """Verify takes it in as a sync would, and takes none of it away, least of all while upstream cannot give it again."""
+    with FakeUpstream(_catalogue(1)).in_thread() as fake:
+        write_config(tmp_path, fake.url, 'a]\nresources = ["*"]')
+        assert run("sync", cwd=tmp_path).code == 0
+        fake.catalogue = _catalogue(2)
+        subprocess.run([sys.executable, "-c", _DIE_BEFORE_THE_ROW], cwd=tmp_path, env=environment(), check=False)
+        published = tree_of(tmp_path / "mirror" / "data" / "gpf")
+        assert published == offered(fake.catalogue)
+    outcome = run("verify", "--full", *(["--repair"] if repair else []), "--json", cwd=tmp_path)
+    assert (outcome.code, outcome.json["faults"]) == (0, [])
+    assert tree_of(tmp_path / "mirror" / "data" / "gpf") == published
+    assert len(run("query", "--paths", cwd=tmp_path).out.splitlines()) == 2
 
 
 @pytest.fixture
@@ -71,7 +88,7 @@ async def test_a_link_in_the_tree_is_never_followed_out_of_it(level: str, mirror
     """What lies behind it is neither read as ours, nor moved, nor written over."""
     outside = tmp_path / "mine"
     (outside / "sub").mkdir(parents=True)
-    for name in ("a.7z", "notes.txt", "sub/doc.txt"):
+    for name in ("a.bin", "notes.txt", "sub/doc.txt"):
         (outside / name).write_text("mine")
     before = tree_of(outside)
     link = mirror.root / "data" / "gpf" / level
@@ -92,6 +109,16 @@ async def test_an_archive_that_is_split_anew_keeps_no_volume_of_the_old_one(mirr
     assert mirror.tree() == offered(mirror.upstream.catalogue)
     assert mirror.rows("SELECT count(*) FROM files") == [(3,)]
     assert [path.name for path in (mirror.root / ".staging" / "quarantine").rglob("x.7z.*")] == ["x.7z.003"]
+    assert (await mirror.sync()).requests == 1
+
+
+async def test_without_the_index_too_no_volume_of_the_old_archive_stays(mirror: Mirrored) -> None:
+    mirror.upstream.catalogue = _catalogue(1, names=("x.7z.001", "x.7z.002", "x.7z.003"))
+    await mirror.sync()
+    (mirror.root / FILE).unlink()
+    mirror.upstream.catalogue = _catalogue(2, names=("x.7z.001", "x.7z.002"))
+    assert (await mirror.sync()).exit_code == 0
+    assert mirror.tree() == offered(mirror.upstream.catalogue)
     assert (await mirror.sync()).requests == 1
 
 

@@ -17,7 +17,7 @@ from mirror.errors import RequestFailed, TransferError, UpstreamUnavailable
 from mirror.events import Chunk, Event, Restarted, Retrying, TransferStarted, Verified
 
 from .fetching import MIB, NAME, PATH, QUICK, Bench, bench, catalogue_of
-from .upstream import Fault, faults
+from .upstream import Exchange, Fault, faults
 
 SIZE = 2 * MIB + 12_345
 SMALL = 200_000
@@ -321,6 +321,26 @@ async def test_a_validator_is_asked_with(tmp_path: Path, etags: bool) -> None:
         assert "If-Range" not in first.headers
         assert second.headers["If-Range"] in (f'"{at.body.md5()}"', "Thu, 01 Jan 2026 00:00:00 GMT")
         assert second.status == 206
+
+
+async def test_a_validator_that_is_no_ascii_is_not_sent_back(tmp_path: Path) -> None:
+    """Bytes above ASCII are allowed in an ETag, and nobody can tell in which encoding to send them back."""
+
+    async def odd(exchange: Exchange) -> web.StreamResponse:
+        answer = exchange.answer()
+        transport = exchange.request.transport
+        assert transport is not None
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {answer.length}\r\n".encode() + b'ETag: "\xe9"\r\n\r\n'
+        transport.write(head + read(answer.body, 0, MIB))
+        transport.close()
+        return web.Response()
+
+    async with bench(tmp_path, SIZE) as at:
+        at.upstream.script("download", [odd])
+        assert at.right(await at.fetch())
+        assert at.asked() == [None, f"bytes={MIB}-"]
+        at.upstream.script("download", [odd])
+        assert (await at.fetch(at.listed(md5=None))).path.read_bytes() == read(at.body)
 
 
 async def test_a_replaced_file_is_never_mixed(tmp_path: Path) -> None:

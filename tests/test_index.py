@@ -250,9 +250,9 @@ def test_states_of_a_series(index: Index) -> None:
     holdings = Holdings(index)
     for year in (2022, 2023, 2024):
         store(index, units[f"E{year}"], FILES[0])
-    holdings.park(units["E2025"].id, FILES[0], "404", 3, at=AT)
+    holdings.parked.park(units["E2025"].id, FILES[0], "404", 3, at=AT)
     index.connection.execute("UPDATE sub_resources SET withdrawn_at = 'now' WHERE sub_resource = 'E2022'")
-    assert holdings.refresh_states(UP) == {"S": ("BDTOPO", "E2024")}
+    assert holdings.refresh_states(UP, at=AT) == {"S": ("BDTOPO", "E2024")}
     assert column(index, "SELECT state FROM sub_resources ORDER BY sub_resource") == [
         "withdrawn",
         "superseded",
@@ -268,7 +268,7 @@ def test_an_incomplete_edition_is_not_the_newest(index: Index) -> None:
     holdings = Holdings(index)
     store(index, units["BDTOPO_2024"], FILES[0])
     holdings.record(units["BDTOPO_2025"].id, units["BDTOPO_2025"].sub.updated, [StoredFile(FILES[0], 1, "1" * 32, "s")], at=AT)
-    (newest,) = holdings.refresh_states(UP).values()
+    (newest,) = holdings.refresh_states(UP, at=AT).values()
     assert newest == ("BDTOPO", "BDTOPO_2024")
     store(index, units["BDTOPO_2025"], FILES[0])
     holdings.unsettle(units["BDTOPO_2025"].id)
@@ -279,10 +279,10 @@ def test_a_parked_file_counts_its_attempts_until_it_is_published(index: Index) -
     unit = listed(index, sub("A"))["A"]
     holdings = Holdings(index)
     for attempts in (2, 3):
-        holdings.park(unit.id, FILES[0], "404", attempts, at=AT)
+        holdings.parked.park(unit.id, FILES[0], "404", attempts, at=AT)
     assert column(index, "SELECT attempts FROM parked_files") == [5]
     assert column(index, "SELECT state FROM files") == ["parked"]
-    assert holdings.parked_in([unit.id]) == 1
+    assert holdings.parked.count([unit.id]) == 1
     holdings.record(unit.id, unit.sub.updated, [StoredFile(FILES[0], 1, "1" * 32, "s")], at=AT)
     assert column(index, "SELECT attempts FROM parked_files") == []
     assert column(index, "SELECT path FROM files") == ["data/gpf/BDTOPO/A/x.7z.001"]
@@ -292,8 +292,8 @@ def test_what_nobody_wants_is_no_longer_parked(index: Index) -> None:
     units = listed(index, sub("A"), sub("B"))
     holdings = Holdings(index)
     for unit in units.values():
-        holdings.park(unit.id, FILES[0], "404", 1, at=AT)
-    holdings.unpark_unwanted(UP, [units["A"].id])
+        holdings.parked.park(unit.id, FILES[0], "404", 1, at=AT)
+    holdings.parked.forget_unwanted(UP, [units["A"].id])
     assert column(index, "SELECT sub_resource FROM files") == ["A"]
 
 

@@ -238,6 +238,20 @@ async def test_a_date_of_the_future_hides_nothing(mirror: Mirrored) -> None:
     assert mirror.tree() == offered(mirror.upstream.catalogue)
 
 
+async def test_a_clock_that_was_ahead_for_one_run_hides_nothing(mirror: Mirrored) -> None:
+    """A listing of the future is no listing of today: what it was made of may be long gone."""
+    right = mirror.clock.at
+    mirror.clock.pass_(days=400)
+    await mirror.sync()
+    mirror.clock.at = right
+    mirror.upstream.catalogue = publish(CATALOGUE, ALPHA.id, rewritten(FIRST, "in silence"))
+    mirror.clock.pass_(days=8)
+    assert (await mirror.sync()).exit_code == 0
+    assert mirror.tree() == offered(mirror.upstream.catalogue)
+    await mirror.sync()
+    assert mirror.requests() == {"capabilities": 1}
+
+
 # -- the config changes
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,10 @@ async def big(tmp_path: Path) -> AsyncIterator[Bench]:
     st.builds(
         Sidecar,
         url=st.text(),
-        size=st.none() | st.integers(0),
+        size=st.none() | st.integers(0, 2**63 - 1),
         md5=st.none() | st.text("0123456789abcdef", min_size=32, max_size=32),
-        validator=st.none() | st.text(),
-        offset=st.integers(0),
+        validator=st.none() | st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)),
+        offset=st.integers(0, 2**63 - 1),
     )
 )
 def test_what_is_saved_is_loaded(sidecar: Sidecar) -> None:
@@ -80,6 +81,12 @@ def test_what_cannot_be_believed_is_no_sidecar(content: bytes) -> None:
         sidecar_path(part).write_bytes(content)
         found = load_sidecar(part)
         assert found is None or (type(found.offset) is int and found.offset >= 0 and isinstance(found.url, str))
+
+
+@pytest.mark.parametrize("facts", [{"validator": '"a"\r\nX: y'}, {"validator": '"é"'}, {"size": -1}, {"offset": 2**63}], ids=str)
+def test_a_sidecar_that_no_request_could_be_made_of_is_none(facts: dict[str, Any], tmp_path: Path) -> None:
+    save_sidecar(tmp_path / "a.part", replace(Sidecar("http://h/a", None, None, '"a"', 10), **facts))
+    assert load_sidecar(tmp_path / "a.part") is None
 
 
 def test_a_sidecar_nested_without_end_is_none(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ async def test_the_report_has_the_shape_of_the_interface(mirror: Mirrored) -> No
     assert failed["url"].endswith(f"/download/BDALPHA/{FIRST.id}/{missing}")
     assert "404" in failed["reason"]
     assert report["account"] == {"expected": 24, "present": 22, "verified": 22}
-    assert report["seconds"] == 0
+    assert report["seconds"] >= 0
 
 
 async def test_the_plan_says_what_the_sync_then_does(mirror: Mirrored) -> None:

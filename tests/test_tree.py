@@ -143,7 +143,7 @@ def test_the_folder_is_never_missing_while_it_is_exchanged(tree: Tree) -> None:
 def test_foreign_files_survive(tree: Tree, monkeypatch: pytest.MonkeyPatch, exchange: bool) -> None:
     """Files, folders and links that somebody put into ours stay where they are, with and without the kernel's exchange."""
     if not exchange:
-        monkeypatch.setattr("mirror.store.tree._rename_exchange", lambda one, other: False)
+        monkeypatch.setattr("mirror.store.tree.exchange", lambda one, other: False)
     publish(tree, a="1", b="2")
     folder = tree.data / FOLDER.relative
     (folder / "notes.txt").write_text("mine")

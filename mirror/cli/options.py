@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, TypeVar
 
 import click
@@ -45,6 +45,30 @@ class Box(click.ParamType[BBox]):
         if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
             self.fail(f"{value!r} is not a box in degrees: west,south,east,north, the smaller number first", param, ctx)
         return west, south, east, north
+
+
+class Duration(click.ParamType[timedelta]):
+    """A duration with its unit, longer than nothing."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Text to time."""
+        from mirror.settings.units import parse_duration
+
+        try:
+            duration = parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        if not duration:
+            self.fail(f"{value!r} must be longer than nothing", param, ctx)
+        return duration
+
+
+def check_days(start: date | None, end: date | None) -> None:
+    """Raises UsageError for days of edition that leave nothing between them."""
+    if start is not None and end is not None and start > end:
+        raise click.UsageError(f"--from {start} is later than --to {end}")
 
 
 def filter_options(command: F) -> F:

@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from mirror.demo.body import Body, body_of
 from mirror.model import BBox, Footprint, Term
+from mirror.vocabulary import media_type_of
 
 
 class _Derived(Enum):
@@ -29,20 +30,6 @@ DERIVED: Final = _Derived.DERIVED
 Terms = tuple[Term, ...]
 Extra = tuple[tuple[str, str], ...]
 """Members that no client knows, as they appear in the live feeds over time: names and texts."""
-
-# The types of [L] official_subresource.json and live_entries_2026-09.json.
-_MEDIA_TYPES = {
-    "7z": "application/x-7z-compressed",
-    "cpg": "image/x-cpg",
-    "gpkg": "application/geopackage+sqlite3",
-    "md5": "text/plain",
-    "pdf": "application/pdf",
-    "prj": "image/x-prj",
-    "shp": "application/x-shapefile",
-    "tif": "image/tiff",
-    "txt": "text/plain",
-    "xml": "application/xml",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +70,7 @@ class SampleFile:
     def stated_type(self) -> str | None:
         """The media type of the file itself."""
         if self.media_type is DERIVED:
-            return _MEDIA_TYPES.get(self.name.rpartition(".")[2].lower(), "application/octet-stream")
+            return media_type_of(self.name)
         return self.media_type
 
     @property

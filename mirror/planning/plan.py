@@ -7,14 +7,16 @@ a killed run or a file deleted by hand needs no special case.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 from unicodedata import normalize
 
 from mirror.errors import UnsafeName
 from mirror.model import RemoteFile
 from mirror.names import check_name
+from mirror.planning.parking import NOTHING_PARKED, Parking
 from mirror.planning.selection import Wanted, wants_file
-from mirror.planning.volumes import archive_of, incomplete_archives
+from mirror.planning.volumes import archive_of, incomplete_archives, publishing_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Base of the four actions: a file, and the reason in words for people."""
+    """Base of all actions: a file, and the reason in words for people."""
 
     file: RemoteFile
     reason: str
@@ -55,7 +57,12 @@ class Replace(Action):
 
 @dataclass(frozen=True, slots=True)
 class Adopt(Action):
-    """A file of the right size is in the folder but not in the index: hash it, and fetch it only if it is another one."""
+    """A file of the right size is in the folder but not in the index: hash it, and fetch it only if it is another one.
+
+    Not even then if `parked` says why it is not to be fetched yet.
+    """
+
+    parked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,20 @@ class Keep(Action):
 
 @dataclass(frozen=True, slots=True)
 class Park(Action):
-    """Wanted, but not to be had as it is listed."""
+    """Wanted, but not to be had as it is listed.
+
+    `waiting` is true for a file that was tried and proved wrong, and is left alone until its next try.
+    """
+
+    waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Action):
+    """In staging already, and must appear together with a file that is parked: to be left where it is.
+
+    Whether it is still what upstream lists is looked at when it can be published.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +95,7 @@ class UnitPlan:
     wanted: Wanted
     actions: tuple[Action, ...]
     dropped: frozenset[str] = frozenset()
-    """Volumes that are published here of archives that upstream now splits without them."""
+    """Volumes that are here of archives that upstream now splits without them."""
 
     def leftovers(self, published: Collection[str]) -> tuple[str, ...]:
         """Which of the dropped volumes must leave as `published` appear: they would read as part of the new archive.
@@ -95,8 +115,19 @@ class UnitPlan:
         """The actions that cannot be carried out."""
         return tuple(action for action in self.actions if isinstance(action, Park))
 
+    @property
+    def staging(self) -> frozenset[str]:
+        """The files of which this plan wants what is in staging; of a parked one too, which may be as listed and broken inside."""
+        return frozenset(action.file.name for action in self.actions if not isinstance(action, Keep))
 
-def plan_unit(wanted: Wanted, listed: Sequence[RemoteFile], indexed: Mapping[str, Kept], on_disk: Mapping[str, int]) -> UnitPlan:
+
+def plan_unit(
+    wanted: Wanted,
+    listed: Sequence[RemoteFile],
+    indexed: Mapping[str, Kept],
+    on_disk: Mapping[str, int],
+    parking: Parking = NOTHING_PARKED,
+) -> UnitPlan:
     """Decide for each wanted file of a sub-resource.
 
     Args:
@@ -104,6 +135,7 @@ def plan_unit(wanted: Wanted, listed: Sequence[RemoteFile], indexed: Mapping[str
         listed: its complete file listing.
         indexed: what the index says is published here, by file name.
         on_disk: what is in its folder, sizes in bytes by file name.
+        parking: which of its files are parked; those whose time has not come are not fetched.
     """
     actions: list[Action] = []
     seen: dict[str, RemoteFile] = {}
@@ -132,10 +164,12 @@ def plan_unit(wanted: Wanted, listed: Sequence[RemoteFile], indexed: Mapping[str
         if file.name in incomplete:
             actions.append(Park(file, incomplete[file.name]))
             continue
-        actions.append(_decide(file, indexed.get(file.name), on_disk.get(file.name), wanted.sub.updated))
+        action = _decide(file, indexed.get(file.name), on_disk.get(file.name), wanted.sub.updated)
+        actions.append(_left_alone(action, parking.keeps(file, wanted.sub.updated)))
     # An archive that is listed with a gap is not one that was split anew: of what is here of it, nothing leaves.
     archives = {archive for name in seen if (archive := archive_of(name)) and name not in incomplete}
-    dropped = frozenset(name for name in indexed if name not in names and archive_of(name) in archives)
+    # Also those that only the folder knows: where the index was lost, nobody can tell that they were ours.
+    dropped = frozenset(name for name in {*indexed, *on_disk} if name not in names and archive_of(name) in archives)
     return UnitPlan(wanted, tuple(actions), dropped)
 
 
@@ -165,6 +199,38 @@ def _decide(file: RemoteFile, kept: Kept | None, size_here: int | None, updated:
     if file.md5 is None and kept.updated != updated:
         return Replace(file, "upstream gives no MD5 and has published since this was fetched")
     return Keep(file, "verified, and as upstream lists it")
+
+
+def _left_alone(action: Action, parked: str | None) -> Action:
+    """The action as it is if `parked` does not say why the file is not to be fetched."""
+    if parked is None or isinstance(action, Keep):
+        return action
+    return Adopt(action.file, action.reason, parked) if isinstance(action, Adopt) else Park(action.file, parked, waiting=True)
+
+
+def hold_back(plan: UnitPlan, staged: Mapping[str, int]) -> UnitPlan:
+    """The plan, but what is `staged` (sizes in bytes by name) and must appear together with a parked file is left there, unread."""
+    parked = {action.file.name for action in plan.parked}
+    groups = publishing_groups((action.file.name for action in plan.actions), whole=plan.wanted.whole)
+    held_by = {name: found for group in groups if (found := next((one for one in group if one in parked), None)) for name in group}
+
+    def held(action: Action) -> Action:
+        name, size = action.file.name, action.file.size
+        if not isinstance(action, Add | Replace) or name not in held_by or name not in staged or size not in (None, staged[name]):
+            return action
+        return Hold(action.file, f"in staging, to appear together with {held_by[name]}, which is parked")
+
+    return replace(plan, actions=tuple(map(held, plan.actions)))
+
+
+def known_by(file: RemoteFile, size: int, md5: str) -> Literal["MD5", "size"] | None:
+    """By what bytes found in a folder, of which the index knows nothing, show as the file that upstream lists; None if not at all.
+
+    An MD5 proves it. A size alone does not: such a file may be kept, but what is wanted is fetched again.
+    """
+    if file.md5 is not None:
+        return "MD5" if file.md5 == md5 and file.size in (None, size) else None
+    return "size" if file.size == size else None
 
 
 def settled_key(digest: str, globs: Sequence[str]) -> str:

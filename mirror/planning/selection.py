@@ -36,19 +36,21 @@ class Wish:
     edition: Edition = Latest()
     bbox: BBox | None = None
     whole: bool = True
+    extract: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A sub-resource that one or more subscriptions want, with what they want of it.
 
-    `files` are globs, empty for all. `whole` is true if any of them wants it all or nothing.
+    `files` are globs, empty for all. `whole` is true if any of them wants it all or nothing, `extract` if any wants it unpacked.
     """
 
     sub: SubResource
     wishes: tuple[str, ...]
     files: tuple[str, ...]
     whole: bool
+    extract: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +136,19 @@ def _editions(edition: Edition, subs: Sequence[SubResource]) -> list[SubResource
         return list(subs)
     if isinstance(edition, Between):
         return [sub for sub in subs if sub.edition_date is not None and sub.edition_date in edition]
-    # Within a series, those whose fields differ (one lacks its zone, and its name stood in) are counted apart: what a narrower
-    # filter on that field would take must not be crowded out by what it would not.
+    return [sub for members in by_series(subs) for sub in newest(members, edition.count)]
+
+
+def by_series(subs: Iterable[SubResource]) -> list[list[SubResource]]:
+    """Sub-resources in groups within which editions are counted.
+
+    Within a series, those whose fields differ (one lacks its zone, and its name stood in) are counted apart: what a narrower filter
+    on that field would take must not be crowded out by what it would not.
+    """
     series: dict[tuple[SeriesKey, _Fields], list[SubResource]] = {}
     for sub in subs:
         series.setdefault((series_key(sub), _fields(sub)), []).append(sub)
-    return [sub for members in series.values() for sub in newest(members, edition.count)]
+    return list(series.values())
 
 
 _Fields = tuple[frozenset[str], frozenset[str], frozenset[str]]
@@ -176,7 +185,8 @@ def newest(members: Iterable[SubResource], count: int) -> list[SubResource]:
 def _merge(sub: SubResource, wishes: Sequence[Wish]) -> Wanted:
     everything = any(not wish.files for wish in wishes)
     files = () if everything else tuple(sorted({glob for wish in wishes for glob in wish.files}))
-    return Wanted(sub, tuple(wish.name for wish in wishes), files, any(wish.whole for wish in wishes))
+    names = tuple(wish.name for wish in wishes)
+    return Wanted(sub, names, files, any(wish.whole for wish in wishes), any(wish.extract for wish in wishes))
 
 
 def resources_wanted(wishes: Iterable[Wish], resources: Iterable[Resource]) -> list[Resource]:

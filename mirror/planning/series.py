@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date
 
 from mirror.model import SubResource, Term
 from mirror.vocabulary import CRS_NAMES, fold_crs, fold_format, fold_zone
@@ -101,6 +103,39 @@ def series_key(sub: SubResource) -> SeriesKey:
     return SeriesKey(
         sub.resource, tuple(theme), tuple(sorted(zones)), tuple(sorted(formats)), tuple(sorted(crs)), tuple(sorted(resolutions))
     )
+
+
+def told_by_name(resource: str, sub_id: str, siblings: Iterable[SubResource]) -> SubResource:
+    """A sub-resource that upstream no longer lists, as far as its name and its siblings in the resource tell.
+
+    A sibling whose name differs in date and version only is another edition of it, with the same zones, formats, CRS and
+    resolution. Where there is none, tokens that plainly are zones, formats or CRS count as such.
+    """
+    bare = SubResource(resource, sub_id, "", title=sub_id, edition_date=_date_in(sub_id))
+    stem = stem_of(sub_id)
+    for sibling in siblings:
+        if stem_of(sibling.id) == stem:
+            fields = {name: getattr(sibling, name) for name in ("zones", "formats", "crs", "resolutions")}
+            return replace(bare, **fields)
+    key = series_key(bare)
+    return replace(bare, zones=tuple(map(Term, key.zones)), formats=tuple(map(Term, key.formats)), crs=tuple(map(Term, key.crs)))
+
+
+def stem_of(name: str) -> tuple[str, ...]:
+    """What the names of all editions of a sub-resource have in common: all but versions and dates."""
+    return tuple(t.upper() for t in _tokens(name) if not (_VERSION.match(t) or _DATE.match(t) or _LATEST.match(t)))
+
+
+def _date_in(name: str) -> date | None:
+    """The one full day that a name holds."""
+    days = set()
+    for token in _tokens(name):
+        if _DATE.match(token) and len(digits := re.sub(r"\D", "", token)) == 8:
+            try:
+                days.add(date.fromisoformat(digits))
+            except ValueError:
+                continue
+    return days.pop() if len(days) == 1 else None
 
 
 def edition_order(sub: SubResource) -> tuple[str, str, tuple[int, ...], str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from mirror.geometry import footprint_from_text, footprint_to_text
 from mirror.model import Footprint, RemoteFile, Resource, SubResource, Term
 from mirror.planning.changes import Scope, files_digest, fingerprint
 from mirror.planning.series import series_key
-from mirror.store.index import Index
+from mirror.store.index import Index, reading_rows
+from mirror.store.wording import search_words
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
 
 
@@ -81,6 +81,7 @@ class Catalogue:
 
     # -- upstreams and resources
 
+    @reading_rows()
     def upstream(self, upstream: str) -> UpstreamFacts:
         """How far the listing of an upstream has come."""
         row = self._index.connection.execute("SELECT * FROM upstreams WHERE upstream = ?", (upstream,)).fetchone()
@@ -101,6 +102,7 @@ class Catalogue:
                 ),
             )
 
+    @reading_rows()
     def resources(self, upstream: str) -> dict[str, Resource]:
         """The resources that the upstream listed last, by id."""
         rows = self._index.connection.execute(
@@ -108,9 +110,13 @@ class Catalogue:
         )
         return {row["resource"]: self._resource(row) for row in rows}
 
-    def save_resources(self, upstream: str, resources: Sequence[Resource], *, complete: bool) -> None:
-        """Take in a capabilities listing; `complete` says that a resource missing from it is withdrawn."""
+    def save_resources(
+        self, upstream: str, resources: Sequence[Resource], *, complete: bool, facts: UpstreamFacts | None = None
+    ) -> None:
+        """Take in a capabilities listing and how far it came; `complete` says that a resource missing from it is withdrawn."""
         with self._index.transaction() as sql:
+            if facts is not None:
+                self.save_upstream(upstream, facts)
             known = {
                 row["resource"]: (row["fingerprint"], row["state"])
                 for row in sql.execute("SELECT resource, fingerprint, state FROM resources WHERE upstream = ?", (upstream,))
@@ -151,6 +157,7 @@ class Catalogue:
 
     # -- sub-resources
 
+    @reading_rows()
     def listings(self, upstream: str) -> dict[str, dict[str, ListingFacts]]:
         """The complete listings of sub-resources, by resource and scope key."""
         found: dict[str, dict[str, ListingFacts]] = {}
@@ -212,6 +219,7 @@ class Catalogue:
             sql.executemany("UPDATE sub_resources SET withdrawn_at = ? WHERE id = ?", [(to_text(at), row["id"]) for row in rows])
         return [(row["resource"], row["sub_resource"]) for row in rows]
 
+    @reading_rows()
     def units(self, upstream: str, *, footprints: bool = False) -> list[Unit]:
         """All sub-resources that the upstream lists now. Footprints are read only on demand: they weigh more than all the rest."""
         ground = footprint_from_text if footprints else _nowhere
@@ -232,6 +240,7 @@ class Catalogue:
             raise LookupError(sub_resource)
         return self._unit(row, _nowhere)
 
+    @reading_rows()
     def reread(self, unit_ids: Iterable[int]) -> dict[int, Unit]:
         """These sub-resources as they are in the index now, by row id, without footprints."""
         rows = self._index.connection.execute(
@@ -263,11 +272,12 @@ class Catalogue:
                 ),
             )
             # A change to a full-text row costs as much as the twenty rows of its files: most have no word to add.
-            words = _search_words(unit.sub.id, files)
+            words = search_words(unit.sub.id, files)
             row = sql.execute("SELECT files FROM search WHERE rowid = ?", (unit.id,)).fetchone()
             if row is not None and row["files"] != words:
                 sql.execute("UPDATE search SET files = ? WHERE rowid = ?", (words, unit.id))
 
+    @reading_rows()
     def files(self, unit_id: int) -> list[RemoteFile]:
         """The files that upstream lists in a sub-resource, in the feed's order."""
         rows = self._index.connection.execute("SELECT * FROM listed_files WHERE sub_resource_id = ? ORDER BY position", (unit_id,))
@@ -430,20 +440,6 @@ def _ground(entry: Resource | SubResource) -> str | None:
 
 def _folded(sub: SubResource) -> Iterable[tuple[str, tuple[Term, ...], Callable[[str], str]]]:
     return (("zone", sub.zones, fold_zone), ("format", sub.formats, fold_format), ("crs", sub.crs, fold_crs))
-
-
-def _search_words(sub_id: str, files: Iterable[RemoteFile]) -> str:
-    """The words of the file names that the sub-resource's own id does not hold: names mostly repeat it.
-
-    What follows as an extension tells the files of a sub-resource apart for nobody: `.7z`, `.7z.001`, `.copc.laz`.
-    """
-    rests = {_EXTENSIONS.sub("", file.name.removeprefix(sub_id)) for file in files}
-    words = {word for rest in rests for word in _WORD.findall(rest)}
-    return " ".join(sorted(words.difference(_WORD.findall(sub_id))))
-
-
-_WORD = re.compile(r"\w+")
-_EXTENSIONS = re.compile(r"(?:\.[A-Za-z0-9]{1,7})+$")
 
 
 @lru_cache(maxsize=4096)

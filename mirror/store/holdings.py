@@ -1,4 +1,4 @@
-"""What is here: published files, parked files, and which edition of a series is the newest."""
+"""What is here: published files, and which edition of a series is the newest. What is parked is in `parked`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from datetime import date, datetime
 from mirror.model import RemoteFile, SubResource
 from mirror.planning.plan import Kept
 from mirror.planning.series import edition_order
+from mirror.planning.volumes import archives_in
 from mirror.store.catalogue import to_text
-from mirror.store.index import Index
+from mirror.store.contents import Contents
+from mirror.store.index import Index, reading_rows
+from mirror.store.parked import ParkedFiles
+from mirror.store.tree import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A file that a run was about to publish; `updated` is of its sub-resource."""
+    """A file that a run was about to publish or, if `leaving`, to set aside; `updated` is of its sub-resource."""
 
     unit_id: int
     upstream: str
@@ -36,6 +40,11 @@ class Announced:
     sub_resource: str
     updated: str | None
     file: StoredFile
+
+    @property
+    def leaving(self) -> bool:
+        """Such a file is announced without an address: it is not to be had there any longer."""
+        return not self.file.remote.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +67,12 @@ class Holdings:
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        self._contents = Contents(index)
+        self.parked = ParkedFiles(index)
 
-    def transaction(self) -> AbstractContextManager[object]:
-        """Group what follows into one commit."""
-        return self._index.transaction()
+    def transaction(self, *, durable: bool = False) -> AbstractContextManager[object]:
+        """Group what follows into one commit; if `durable`, one that a power cut cannot undo."""
+        return self._index.transaction(durable=durable)
 
     def indexed(self, unit_id: int) -> dict[str, Kept]:
         """What the index says is published of a sub-resource, by file name."""
@@ -70,13 +81,22 @@ class Holdings:
         )
         return {row["file"]: Kept(row["size"], row["md5"], row["updated"], row["verified_at"] is not None) for row in rows}
 
-    def announce(self, unit_id: int, updated: str | None, files: Iterable[StoredFile]) -> None:
-        """Files are about to be published: until `record`, nobody is told that the ones they replace are here."""
+    def announce(self, unit_id: int, updated: str | None, files: Iterable[StoredFile], leaving: Iterable[str] = ()) -> None:
+        """Files are about to be published, others to be set aside: until `record` and `forget` nobody is told that what they
+        replace, or what leaves, is here.
+        """
         rows = [(unit_id, f.remote.name, f.remote.url, f.size, f.md5, f.sha256, updated) for f in files]
+        going = [(unit_id, name) for name in leaving]
         with self._index.transaction() as sql:
             sql.executemany("INSERT OR REPLACE INTO announced_files VALUES (?,?,?,?,?,?,?)", rows)
             sql.executemany(
-                "UPDATE stored_files SET verified_at = NULL WHERE sub_resource_id = ? AND file = ?", [row[:2] for row in rows]
+                "INSERT OR REPLACE INTO announced_files SELECT sub_resource_id, file, '', size, md5, sha256, updated "
+                "FROM stored_files WHERE sub_resource_id = ? AND file = ?",
+                going,
+            )
+            sql.executemany(
+                "UPDATE stored_files SET verified_at = NULL WHERE sub_resource_id = ? AND file = ?",
+                [*(row[:2] for row in rows), *going],
             )
             sql.execute("UPDATE sub_resources SET settled = NULL WHERE id = ?", (unit_id,))
 
@@ -99,7 +119,9 @@ class Holdings:
         ]
 
     def disown(self, announced: Announced, sha256: str | None, *, at: datetime) -> None:
-        """An announced file was not published; `sha256` is of what is in its place: the file from before is sound again."""
+        """What was announced of a file has not happened; `sha256` is of what is in its place: if that is the file from before, it
+        is sound again.
+        """
         key = announced.unit_id, announced.file.remote.name
         with self._index.transaction() as sql:
             sql.execute("DELETE FROM announced_files WHERE sub_resource_id = ? AND file = ?", key)
@@ -115,6 +137,7 @@ class Holdings:
                 row = sql.execute(
                     "DELETE FROM stored_files WHERE sub_resource_id = ? AND file = ? RETURNING size", (unit_id, file)
                 ).fetchone()
+                sql.execute("DELETE FROM announced_files WHERE sub_resource_id = ? AND file = ?", (unit_id, file))
                 if row is not None:
                     sql.execute(
                         "UPDATE sub_resources SET stored_files = stored_files - 1, stored_bytes = stored_bytes - ? WHERE id = ?",
@@ -143,6 +166,7 @@ class Holdings:
                 rows,
             )
             sql.execute("DELETE FROM parked_files WHERE sub_resource_id = ? AND file IN (SELECT value FROM json_each(?))", names)
+            self._contents.expect(unit_id, [archive.name for archive in archives_in(row[1] for row in rows)])
             sql.execute("DELETE FROM announced_files WHERE sub_resource_id = ? AND file IN (SELECT value FROM json_each(?))", names)
             sql.execute(
                 "UPDATE sub_resources SET stored_files = stored_files + ?, stored_bytes = stored_bytes + ?, "
@@ -168,41 +192,17 @@ class Holdings:
         with self._index.transaction() as sql:
             sql.execute("UPDATE sub_resources SET complete = 0, settled = NULL WHERE id = ?", (unit_id,))
 
-    # -- parked files
-
-    def park(self, unit_id: int, file: RemoteFile, reason: str, attempts: int, *, at: datetime) -> None:
-        """A wanted file cannot be had: remember why, since when, and how many attempts it has cost in all."""
-        moment = to_text(at)
-        with self._index.transaction() as sql:
-            sql.execute(
-                "INSERT INTO parked_files (sub_resource_id, file, url, size, md5, reason, attempts, since, last_try) "
-                "VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (sub_resource_id, file) DO UPDATE SET url=excluded.url, "
-                "size=excluded.size, md5=excluded.md5, reason=excluded.reason, attempts=parked_files.attempts + excluded.attempts, "
-                "last_try=excluded.last_try",
-                (unit_id, file.name, file.url, file.size, file.md5, reason, attempts, moment, moment),
-            )
-
-    def unpark_unwanted(self, upstream: str, wanted: Iterable[int]) -> None:
-        """Forget parked files of sub-resources that nobody wants any longer."""
-        keep = set(wanted)
-        with self._index.transaction() as sql:
-            rows = sql.execute(
-                "SELECT DISTINCT p.sub_resource_id FROM parked_files p JOIN sub_resources s ON s.id = p.sub_resource_id "
-                "WHERE s.upstream = ?",
-                (upstream,),
-            ).fetchall()
-            sql.executemany("DELETE FROM parked_files WHERE sub_resource_id = ?", [row[:1] for row in rows if row[0] not in keep])
-
-    def parked_in(self, unit_ids: Sequence[int]) -> int:
-        """How many files of these sub-resources are parked."""
-        (count,) = self._index.connection.execute(
-            "SELECT count(*) FROM parked_files WHERE sub_resource_id IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(unit_ids)),),
-        ).fetchone()
-        return int(count)
-
     # -- series
 
+    def knows(self, folder: Folder) -> bool:
+        """Whether the index says that anything of this sub-resource is published."""
+        row = self._index.connection.execute(
+            "SELECT stored_files FROM sub_resources WHERE upstream = ? AND resource = ? AND sub_resource = ?",
+            (folder.upstream, folder.resource, folder.sub_resource),
+        ).fetchone()
+        return bool(row and row["stored_files"])
+
+    @reading_rows()
     def newest_of(self, upstream: str, series: str) -> tuple[str, str] | None:
         """The newest complete sub-resource of a series that is here, as (resource, sub-resource)."""
         rows = self._index.connection.execute(
@@ -213,12 +213,19 @@ class Holdings:
         best = max(rows, key=lambda row: edition_order(_bare(row)), default=None)
         return (best["resource"], best["sub_resource"]) if best is not None else None
 
-    def refresh_states(self, upstream: str) -> dict[str, tuple[str, str]]:
-        """Work out `latest` and `state` of every sub-resource; returns (resource, sub-resource) of the newest by series."""
+    @reading_rows()
+    def refresh_states(self, upstream: str, *, at: datetime) -> dict[str, tuple[str, str]]:
+        """Work out `latest`, `state` and `superseded_at` of every sub-resource; returns (resource, sub-resource) of the newest by
+        series.
+
+        A sub-resource counts as superseded from the first time on that this finds a newer complete edition beside it, withdrawn or
+        not. A moment that lies after `at` was written by a clock that has been set back since: `at` takes its place.
+        """
+        moment = to_text(at)
         with self._index.transaction() as sql:
             rows = sql.execute(
-                "SELECT id, resource, sub_resource, updated, edition_date, series, state, latest, withdrawn_at, complete, "
-                "stored_files, EXISTS (SELECT 1 FROM parked_files p WHERE p.sub_resource_id = s.id) AS parked "
+                "SELECT id, resource, sub_resource, updated, edition_date, series, state, latest, superseded_at, withdrawn_at, "
+                "complete, stored_files, EXISTS (SELECT 1 FROM parked_files p WHERE p.sub_resource_id = s.id) AS parked "
                 "FROM sub_resources s WHERE upstream = ?",
                 (upstream,),
             ).fetchall()
@@ -233,16 +240,18 @@ class Holdings:
             for row in rows:
                 best_row = newest.get(row["series"])
                 latest = int(best_row is not None and best_row["id"] == row["id"])
-                if not row["stored_files"]:
+                here = bool(row["stored_files"])
+                newer_is_here = here and best_row is not None and order[row["id"]] < order[best_row["id"]]
+                since = min(row["superseded_at"] or moment, moment) if newer_is_here else None
+                if not here:
                     state = "parked" if row["parked"] else "listed"
                 elif row["withdrawn_at"] is not None:
                     state = "withdrawn"
                 else:
-                    newer_is_here = best_row is not None and order[row["id"]] < order[best_row["id"]]
                     state = "superseded" if newer_is_here else "current"
-                if (state, latest) != (row["state"], row["latest"]):
-                    changes.append((state, latest, row["id"]))
-            sql.executemany("UPDATE sub_resources SET state = ?, latest = ? WHERE id = ?", changes)
+                if (state, latest, since) != (row["state"], row["latest"], row["superseded_at"]):
+                    changes.append((state, latest, since, row["id"]))
+            sql.executemany("UPDATE sub_resources SET state = ?, latest = ?, superseded_at = ? WHERE id = ?", changes)
         return {series: (row["resource"], row["sub_resource"]) for series, row in newest.items()}
 
     # -- verify
@@ -251,6 +260,15 @@ class Holdings:
         """These files were hashed and are what was published."""
         with self._index.transaction() as sql:
             sql.executemany("UPDATE stored_files SET verified_at = ? WHERE id = ?", [(to_text(at), i) for i in ids])
+
+    def is_listed(self, stored_id: int) -> bool:
+        """Whether upstream still lists a published file, so that it could be had again."""
+        row = self._index.connection.execute(
+            "SELECT 1 FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id "
+            "JOIN listed_files l ON l.sub_resource_id = s.id AND l.file = f.file WHERE f.id = ? AND s.withdrawn_at IS NULL",
+            (stored_id,),
+        ).fetchone()
+        return row is not None
 
     def mark_damaged(self, ids: Iterable[int]) -> None:
         """These files are gone or are not what was published: the next sync fetches them again."""

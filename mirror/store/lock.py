@@ -1,13 +1,19 @@
-"""One lock per root, held for a whole run. The file is never unlinked: a lock on a deleted file locks nothing."""
+"""One lock per root, held for a whole run. The file is never unlinked: a lock on a deleted file locks nothing.
+
+A run locks the whole file. Who only has something to write down locks one byte of it: the two exclude each other all the same, and
+who is turned away can tell which of them it was, and so whether it is worth waiting a moment.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from mirror.errors import GuardRefused, Locked
 
@@ -15,11 +21,13 @@ from mirror.errors import GuardRefused, Locked
 # without being taken for an instant, which would turn away a run that begins at that moment.
 _FLOCK = "hhqqi"  # struct flock: type, whence, start, length (0: to the end), pid (must be 0)
 _WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+_BRIEF_BYTE = 4096  # beyond what is written into the file
+_ONE_BYTE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _BRIEF_BYTE, 1, 0)
 
 
 @contextmanager
-def root_lock(root: Path) -> Iterator[None]:
-    """Hold the lock of `root`, creating the folder if need be.
+def root_lock(root: Path, *, brief: bool = False) -> Iterator[None]:
+    """Hold the lock of `root`, creating the folder if need be; `brief` promises to give it back within moments.
 
     Raises:
         Locked: another process holds it.
@@ -29,18 +37,34 @@ def root_lock(root: Path) -> Iterator[None]:
         (root / ".staging").mkdir(parents=True, exist_ok=True)
         fd = os.open(root / ".staging" / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise GuardRefused(f"cannot write to the mirror at {root}: {error.strerror}; check the folder and its owner") from error
+        raise GuardRefused(f"cannot write to the mirror at {root}: {_why(error)}") from error
     try:
         try:
-            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _ONE_BYTE if brief else _WHOLE_FILE)
         except BlockingIOError:
+            by_now = _holder(fd)
             holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
-            raise Locked(f"another run (pid {holder}) holds the lock of {root}; wait for it with --wait, or try later") from None
+            message = f"another run (pid {holder}) holds the lock of {root}; wait for it with --wait, or try later"
+            raise Locked(message, brief=by_now in ("nobody", "brief"), holder=holder) from None
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # the lock holds without saying whose it is: on a full disk that is left out
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
+
+
+def _why(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"the disk is full{where}; make room"
+        case errno.EROFS:
+            return f"it is mounted read-only{where}"
+        case errno.EEXIST | errno.ENOTDIR | errno.EISDIR:
+            return f"{error.filename} is in the way: {(error.strerror or '').lower()}; move it away"
+        case _:
+            return f"{error.strerror}{where}; check the folder and its owner"
 
 
 def is_locked(root: Path) -> bool:
@@ -50,7 +74,13 @@ def is_locked(root: Path) -> bool:
     except OSError:
         return False
     try:
-        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _WHOLE_FILE)
+        return _holder(fd) == "run"
     finally:
         os.close(fd)
-    return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+
+
+def _holder(fd: int) -> Literal["nobody", "run", "brief"]:
+    kind, _, start, _, _ = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _WHOLE_FILE))
+    if kind == fcntl.F_UNLCK:
+        return "nobody"
+    return "brief" if start == _BRIEF_BYTE else "run"

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cache, lru_cache, wraps
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from mirror.geometry import footprint_from_text, intersects
 from mirror.model import BBox
-from mirror.store.index import connect_reader
+from mirror.planning.volumes import archive_of
+from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
+from mirror.store.wording import Question, match_of, question_of
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
+
+T = TypeVar("T")
 
 STATES = ("current", "superseded", "withdrawn", "parked")
 
@@ -28,7 +31,8 @@ class Filters:
     """What to look for. Empty and None do not filter; codes and ids are globs, whatever their case and spelling.
 
     `start` and `end` are days of edition, both included; `updated_from` a day of publication; `bbox` is west, south, east, north in
-    degrees; `limit` a number of files.
+    degrees; `limit` a number of files. `members` are globs on the paths inside archives, or on their last part: they find the
+    files (all volumes of an archive) that hold such a member.
     """
 
     text: str = ""
@@ -44,6 +48,7 @@ class Filters:
     upstreams: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     limit: int | None = None
+    members: tuple[str, ...] = ()
 
 
 class MirroredFile(NamedTuple):
@@ -70,10 +75,15 @@ class MirroredFile(NamedTuple):
     state: str
     fetched_at: str | None
     verified_at: str | None
+    members: tuple[str, ...] | None = None
+    """The paths inside the archive that were asked for; None where none were."""
 
     def as_json(self) -> dict[str, Any]:
-        """The object of `query --json`."""
-        return self._asdict()
+        """The object of `query --json`; `members` is in it if the question named some."""
+        found = self._asdict()
+        if self.members is None:
+            del found["members"]
+        return found
 
 
 _SUB_RESOURCES = """
@@ -84,10 +94,43 @@ SELECT s.id, s.upstream, s.resource, s.sub_resource, s.title, s.zones, s.formats
 _STORED = """
 SELECT file, url, size, md5, sha256, fetched_at, verified_at FROM stored_files WHERE sub_resource_id = ? ORDER BY file
 """
+# GLOB lets * run across "/", and the second form compares with the last part of the path.
+_HOLDING = """
+SELECT a.sub_resource_id, a.archive, m.member FROM members m JOIN archives a ON a.id = m.archive_id WHERE {tests}
+ ORDER BY m.archive_id, m.position
+"""
+_MEMBER_TEST = "lower(m.member) GLOB ?{n} OR lower(m.member) GLOB '*/' || ?{n}"
 _PARKED = """
 SELECT p.file, p.url, p.size, p.md5, NULL, NULL, NULL FROM parked_files p WHERE p.sub_resource_id = ?
    AND NOT EXISTS (SELECT 1 FROM stored_files f WHERE f.sub_resource_id = p.sub_resource_id AND f.file = p.file)
 """
+
+_WITH_EXTENSION = """
+SELECT DISTINCT sub_resource_id FROM stored_files WHERE file LIKE ? OR file LIKE ?
+ UNION SELECT sub_resource_id FROM parked_files WHERE file LIKE ? OR file LIKE ?
+"""
+
+Row = Sequence[Any]
+"""A file as `_STORED` and `_PARKED` give it."""
+
+
+@contextmanager
+def _asking(reader: Reader) -> Iterator[None]:
+    """What SQLite refuses, and what rows hold that nobody has written there, comes out as what users can do about it."""
+    try:
+        with reading_rows():
+            yield
+    except sqlite3.Error as error:
+        raise why_unusable(reader.path, error) from error
+
+
+def _answer(question: Callable[[Reader], T]) -> Callable[[Reader], T]:
+    @wraps(question)
+    def asked(reader: Reader) -> T:
+        with _asking(reader):
+            return question(reader)
+
+    return asked
 
 
 class Reader:
@@ -96,6 +139,7 @@ class Reader:
     def __init__(self, root: Path) -> None:
         """Raises IndexUnusable."""
         self._data = root / "data"
+        self.path = root / FILE
         self.connection = connect_reader(root)
 
     def close(self) -> None:
@@ -103,29 +147,38 @@ class Reader:
         self.connection.close()
 
     def files(self, filters: Filters) -> Iterator[MirroredFile]:
-        """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile."""
-        self.connection.execute("BEGIN")
-        try:
-            yield from islice(self._files(filters), filters.limit)
-        finally:
-            self.connection.execute("ROLLBACK")
+        """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile.
+
+        Raises IndexDamaged where it turns out to be.
+        """
+        with _asking(self):
+            self.connection.execute("BEGIN")
+            try:
+                yield from islice(self._files(filters), filters.limit)
+            finally:
+                self.connection.execute("ROLLBACK")
 
     def _files(self, filters: Filters) -> Iterator[MirroredFile]:
-        where, values = self._where(filters)
-        by_name = self._by_name(filters.text) if filters.text else None
+        holding = self._holding(filters.members) if filters.members else None
+        where, values = self._where(filters, holding)
+        pick = self._by_text(question_of(filters.text)) if filters.text else None
         parked = not filters.latest and self.connection.execute("SELECT 1 FROM parked_files").fetchone() is not None
         # What a sub-resource's files have in common is read and turned into objects once; its files come in order off an index.
         for sub in self.connection.execute(_SUB_RESOURCES.format(where=where), values):
-            rows = self.connection.execute(_STORED, (sub["id"],)).fetchall()
+            rows: Sequence[Row] = self.connection.execute(_STORED, (sub["id"],)).fetchall()
             if parked:
                 rows = sorted([*rows, *self.connection.execute(_PARKED, (sub["id"],))], key=itemgetter(0))
-            if by_name is not None:
-                rows = [row for row in rows if by_name(sub["id"], row[0])]
+            if pick is not None:
+                rows = pick(sub["id"], rows)
             for file in self._of(sub, rows):
-                if not filters.states or file.state in filters.states:
+                if filters.states and file.state not in filters.states:
+                    continue
+                if holding is None:
                     yield file
+                elif members := holding[sub["id"]].get(archive_of(file.file) or file.file):
+                    yield file._replace(members=tuple(members))
 
-    def _where(self, filters: Filters) -> tuple[str, list[object]]:
+    def _where(self, filters: Filters, holding: Collection[int] | None) -> tuple[str, list[object]]:
         parts: list[str] = []
         values: list[object] = []
 
@@ -137,10 +190,17 @@ class Reader:
         walked = False
         if filters.text:
             walked = True
-            add("s.id IN (SELECT rowid FROM search WHERE search MATCH ?)", _match(filters.text))
+            question = question_of(filters.text)
+            if question.words or not question.extensions:
+                add("s.id IN (SELECT rowid FROM search WHERE search MATCH ?)", match_of(question.words))
+            else:
+                add("s.id IN (SELECT value FROM json_each(?))", json.dumps(self._with_extensions(question.extensions)))
         if filters.bbox is not None:
             walked = True
             add("s.id IN (SELECT value FROM json_each(?))", json.dumps(self._covering(filters.bbox)))
+        if holding is not None:
+            walked = True
+            add("s.id IN (SELECT value FROM json_each(?))", json.dumps(list(holding)))
         coded = (("zone", filters.zones, fold_zone), ("format", filters.formats, fold_format), ("crs", filters.crs, fold_crs))
         for kind, globs, fold in coded:
             if globs:
@@ -153,10 +213,11 @@ class Reader:
                 walked = True
                 add(part, *(_sqlite_glob(fold(glob)) for glob in globs))
         if filters.resources:
-            names = self._resources(filters.resources)
+            names = self._matching("resource", filters.resources)
             add(f"s.resource IN ({_marks(names)})", *names)
         if filters.upstreams:
-            add("(" + " OR ".join("s.upstream GLOB ?" for _ in filters.upstreams) + ")", *map(_sqlite_glob, filters.upstreams))
+            names = self._matching("upstream", filters.upstreams)
+            add(f"s.upstream IN ({_marks(names)})", *names)
         if filters.start:
             add("s.edition_date >= ?", filters.start.isoformat())
         if filters.end:
@@ -167,10 +228,10 @@ class Reader:
             add("s.latest = 1")
         return " AND ".join(parts) or "1", values
 
-    def _resources(self, globs: Sequence[str]) -> list[str]:
-        """The ids of resources that match; they are few, so that comparing them here is cheaper than a scan for each file."""
+    def _matching(self, column: Literal["upstream", "resource"], globs: Sequence[str]) -> list[str]:
+        """The names that match, whatever their case; they are few, so that comparing them here is cheaper than for each file."""
         folded = [_sqlite_glob(glob).upper() for glob in globs]
-        rows = self.connection.execute("SELECT DISTINCT resource FROM resources")
+        rows = self.connection.execute(f"SELECT DISTINCT {column} FROM resources")  # noqa: S608 - one of two words
         names = [row[0] for row in rows]
         test = "SELECT " + " OR ".join("?1 GLOB ?" for _ in folded)
         return [name for name in names if self.connection.execute(test, (name.upper(), *folded)).fetchone()[0]]
@@ -184,26 +245,59 @@ class Reader:
         )
         return [row["id"] for row in rows if (shape := footprint_from_text(row["footprint"])) and intersects(shape, bbox)]
 
-    def _by_name(self, text: str) -> Callable[[int, str], bool]:
-        """Tells files apart where the words were found in file names only, not in what describes their sub-resource."""
-        described = {
-            row[0]
-            for row in self.connection.execute(
-                "SELECT rowid FROM search WHERE search MATCH ?",
-                ("{resource sub_resource title abstract about_resource labels} : (" + _match(text) + ")",),
-            )
-        }
-        words = [_plain(word) for word in _words(text)]
+    def _holding(self, globs: Sequence[str]) -> dict[int, dict[str, list[str]]]:
+        """The archives that hold such members, with these members, by sub-resource."""
+        tests = " OR ".join(_MEMBER_TEST.format(n=number) for number in range(1, len(globs) + 1))
+        found: dict[int, dict[str, list[str]]] = {}
+        for sub, archive, member in self.connection.execute(
+            _HOLDING.format(tests=tests), [_sqlite_glob(glob).lower() for glob in globs]
+        ):
+            found.setdefault(sub, {}).setdefault(archive, []).append(member)
+        return found
 
-        def wanted(sub_resource_id: int, file: str) -> bool:
-            if sub_resource_id in described:
-                return True
-            name = _plain(file)
-            return any(word in name for word in words if not word.isdigit()) or all(word in name for word in words)
+    def _by_text(self, question: Question) -> Callable[[int, Sequence[Row]], Sequence[Row]]:
+        """Picks the files of a sub-resource that a text found: all, if it describes the sub-resource, or those that it names."""
 
-        return wanted
+        @cache
+        def described_by(*words: str) -> frozenset[int]:
+            columns = "{resource sub_resource title abstract about_resource labels} : (" + match_of(words) + ")"
+            return frozenset(row[0] for row in self.connection.execute("SELECT rowid FROM search WHERE search MATCH ?", (columns,)))
 
-    def _of(self, sub: sqlite3.Row, rows: Iterable[sqlite3.Row]) -> Iterator[MirroredFile]:
+        def pick(sub: int, rows: Sequence[Row]) -> Sequence[Row]:
+            if not question.of_names and sub in described_by(*question.everything):
+                return rows
+            # What describes the sub-resource need not be in the name of each file; all else must.
+            told = {word for word in question.free if sub in described_by(word)}
+            told_ends = {end for end in question.extensions if sub in described_by(end)}
+            found: dict[int, list[Row]] = {}
+            for row in rows:
+                ends = question.ends_of(row[0])
+                if ends is not None and ends | told_ends >= set(question.extensions) and question.words_in(row[0], told):
+                    found.setdefault(len(ends), []).append(row)
+            # An extension may also be the format that describes all of a sub-resource; files that bear it come first.
+            if found:
+                return found[max(found)]
+            if sub in described_by(*question.everything):
+                return rows
+            return [row for row in rows if question.all_in(row[0])]
+
+        return pick
+
+    def _with_extensions(self, extensions: Sequence[str]) -> list[int]:
+        """The sub-resources that each of these extensions describes, as their format, or that have a file with it.
+
+        For what is no format it reads the name of every file: a quarter of a second for a million of them.
+        """
+        found: list[set[int]] = []
+        for end in extensions:
+            rows = self.connection.execute("SELECT rowid FROM search WHERE search MATCH ?", (match_of((end,)),)).fetchall()
+            code = "SELECT 1 FROM sub_resource_terms WHERE kind = 'format' AND code = ?"
+            if self.connection.execute(code, (fold_format(end),)).fetchone() is None:
+                rows += self.connection.execute(_WITH_EXTENSION, (f"%.{end}", f"%.{end}.%") * 2).fetchall()
+            found.append({row[0] for row in rows})
+        return list(set.intersection(*found))
+
+    def _of(self, sub: sqlite3.Row, rows: Iterable[Row]) -> Iterator[MirroredFile]:
         _, upstream, resource, sub_resource, title, zones, formats, crs, edition_date, updated, state = sub
         folder = f"{self._data}/{upstream}/{resource}/{sub_resource}/"
         fields = _codes(zones), _codes(formats), _codes(crs), edition_date, updated
@@ -228,44 +322,61 @@ class Reader:
 
     # -- how things stand
 
+    @_answer
     def subscriptions(self) -> list[dict[str, Any]]:
         """How each subscription that was ever synced stands."""
-        rows = self.connection.execute(
-            "SELECT s.*, (SELECT count(*) FROM wanted w JOIN stored_files f USING (sub_resource_id) "
-            "WHERE w.subscription = s.subscription AND f.verified_at IS NULL) AS damaged FROM subscriptions s ORDER BY subscription"
+        # What verify has found since the last run is missing as much as what that run could not fetch.
+        missing = dict(
+            self.connection.execute(
+                "SELECT w.subscription, count(*) FROM wanted w JOIN (SELECT sub_resource_id, file FROM parked_files UNION "
+                "SELECT sub_resource_id, file FROM stored_files WHERE verified_at IS NULL) USING (sub_resource_id) GROUP BY 1"
+            ).fetchall()
         )
         standings = []
-        for row in map(dict, rows):
-            # What verify has found since the last run is missing as much as what that run could not fetch.
-            damaged = row.pop("damaged")
-            if row["expected"] is None:
-                row["failures"] = None
-            elif damaged:
-                row["parked"] = max(row["parked"], damaged)
-                row["failures"] = max(row["failures"], damaged)
+        for row in map(dict, self.connection.execute("SELECT * FROM subscriptions ORDER BY subscription")):
+            row["parked"] = missing.get(row["subscription"], 0)
+            # By the words of `status --json`.
+            row["last_run"], row["last_success"] = row.pop("last_run_at"), row.pop("last_success_at")
+            row["files"] = row.pop("present")
+            row["failures"] = None if row["expected"] is None else max(row["failures"], row["parked"])
             standings.append(row)
         return standings
 
+    @_answer
     def parked(self) -> list[dict[str, Any]]:
-        """The files that are wanted and not to be had, with the reasons."""
+        """The files that are wanted and not to be had, with the reasons. `next_try` is None if the next sync tries."""
         rows = self.connection.execute(
-            "SELECT s.upstream, s.resource, s.sub_resource, p.file, p.url, p.reason, p.attempts, p.since, p.last_try "
+            "SELECT s.upstream, s.resource, s.sub_resource, p.file, p.url, p.reason, p.attempts, p.since, p.last_try, p.next_try "
             "FROM parked_files p JOIN sub_resources s ON s.id = p.sub_resource_id "
             "UNION ALL SELECT s.upstream, s.resource, s.sub_resource, f.file, f.url, ?, 0, coalesce((SELECT max(e.at) "
-            "FROM events e WHERE e.kind = 'damaged' AND e.sub_resource = s.sub_resource AND e.file = f.file), f.fetched_at), NULL "
-            "FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id WHERE f.verified_at IS NULL ORDER BY 1, 2, 3, 4",
+            "FROM events e WHERE e.kind = 'damaged' AND e.sub_resource = s.sub_resource AND e.file = f.file), f.fetched_at), "
+            "NULL, NULL FROM stored_files f JOIN sub_resources s ON s.id = f.sub_resource_id WHERE f.verified_at IS NULL AND "
+            "NOT EXISTS (SELECT 1 FROM parked_files p WHERE p.sub_resource_id = f.sub_resource_id AND p.file = f.file) "
+            "ORDER BY 1, 2, 3, 4",
             ("verify found it gone or wrong; the next sync fetches it again",),
         )
         return [dict(row) for row in rows]
 
-    def unlisted(self) -> list[dict[str, Any]]:
-        """What the last run could not list, with the reasons: there may be files behind it that nobody knows of yet."""
+    @_answer
+    def not_unpacked(self) -> list[dict[str, Any]]:
+        """The sub-resources that could not be unpacked, with the reasons."""
         rows = self.connection.execute(
-            "SELECT upstream, resource AS what, message AS reason, at FROM events "
-            "WHERE kind = 'listing-failed' AND run_id = (SELECT max(id) FROM runs) ORDER BY id"
+            "SELECT s.upstream, s.resource, s.sub_resource, e.error AS reason FROM extractions e "
+            "JOIN sub_resources s ON s.id = e.sub_resource_id WHERE e.error IS NOT NULL ORDER BY 1, 2, 3"
         )
         return [dict(row) for row in rows]
 
+    @_answer
+    def unlisted(self) -> list[dict[str, Any]]:
+        """What the last sync could not list, with the reasons: there may be files behind it that nobody knows of yet."""
+        rows = self.connection.execute(
+            "SELECT upstream, resource AS what, message AS reason, at FROM events "
+            "WHERE kind IN ('listing-failed', 'listing-refused') AND run_id = (SELECT max(id) FROM runs WHERE command = 'sync') "
+            "ORDER BY id"
+        )
+        return [dict(row) for row in rows]
+
+    @_answer
     def last_run(self) -> dict[str, Any] | None:
         """The newest run, finished or not."""
         row = self.connection.execute(
@@ -273,6 +384,7 @@ class Reader:
         ).fetchone()
         return dict(row) if row else None
 
+    @_answer
     def totals(self) -> tuple[int, int]:
         """Files that are here, and their bytes."""
         row = self.connection.execute("SELECT coalesce(sum(stored_files), 0), coalesce(sum(stored_bytes), 0) FROM sub_resources")
@@ -295,18 +407,5 @@ def _is_glob(text: str) -> bool:
 
 
 def _sqlite_glob(glob: str) -> str:
-    return glob.replace("[!", "[^")
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text)
-
-
-def _match(text: str) -> str:
-    """Every word, or the beginning of it, in any order. What users type is never read as a query language."""
-    return " AND ".join(f'"{word}"*' for word in _words(text)) or '""'
-
-
-def _plain(text: str) -> str:
-    """Without case and diacritics, as the full-text index compares."""
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
+    # What is no UTF-8 on a command line comes as lone surrogates, which nothing in the index can hold or match.
+    return glob.replace("[!", "[^").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
+from mirror.steps import step
+
 migrations = Migrations("inspire-mirror")
 
 
 @migrations()
 def m001_first(db: Database) -> None:
     """The catalogue (what upstreams list), the holdings (what is here) and the journal (what happened)."""
-    for statement in _FIRST.split(";;"):
-        db.execute(statement)
+    _execute(db, _FIRST)
 
 
 @migrations()
 def m002_trust(db: Database) -> None:
     """What archives hold, what is unpacked, when parked files are tried again, what retention is about to take away."""
-    for statement in _TRUST.split(";;"):
+    _execute(db, _TRUST)
+
+
+@migrations()
+def m003_rebuilding(db: Database) -> None:
+    """Which upstreams' files are still to be taken in, where the index was made anew beside them."""
+    db.execute("CREATE TABLE rebuilding (upstream TEXT PRIMARY KEY, since TEXT NOT NULL) WITHOUT ROWID")
+
+
+def _execute(db: Database, statements: str) -> None:
+    for statement in statements.split(";;"):
         db.execute(statement)
+        step("index: a statement of a migration")
 
 
 _FIRST = """
@@ -218,17 +230,18 @@ _TRUST = """
 ALTER TABLE sub_resources ADD COLUMN superseded_at TEXT;;   -- since when a newer edition of its series is here
 ALTER TABLE parked_files ADD COLUMN failed_runs INTEGER NOT NULL DEFAULT 0;;   -- in a row, that ended with wrong bytes
 ALTER TABLE parked_files ADD COLUMN next_try TEXT;;         -- null: with the next run
-CREATE TABLE archives (        -- published archives that were looked into
+ALTER TABLE parked_files ADD COLUMN updated TEXT;;          -- of the sub-resource when it was tried last
+CREATE TABLE archives (        -- published archives, and what a look into them has shown
     id INTEGER PRIMARY KEY,
     sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id),
     archive TEXT NOT NULL,     -- its file name; of volumes, without their number
-    digest TEXT NOT NULL,      -- of the SHA-256 of its files: what was looked into
-    probed_at TEXT NOT NULL,
+    probed_at TEXT,            -- null: nobody has looked yet
     members INTEGER,           -- null: it could not be read, see error
     bytes INTEGER,             -- of all members, unpacked
     error TEXT,
     UNIQUE (sub_resource_id, archive)
 );;
+CREATE INDEX archives_to_probe ON archives (sub_resource_id) WHERE probed_at IS NULL;;
 CREATE TABLE members (         -- what is inside published archives
     archive_id INTEGER NOT NULL REFERENCES archives (id) ON DELETE CASCADE,
     position INTEGER NOT NULL, -- in the archive
@@ -240,11 +253,19 @@ CREATE TABLE members (         -- what is inside published archives
 CREATE TABLE extractions (     -- what lies unpacked under extracted/
     sub_resource_id INTEGER PRIMARY KEY REFERENCES sub_resources (id),
     digest TEXT NOT NULL,      -- of the SHA-256 of all archives that were unpacked, or could not be
+    settled TEXT,              -- that of the sub-resource then: while it stays, nothing has changed
     extracted_at TEXT,         -- null: it could not be unpacked, see error
     files INTEGER NOT NULL DEFAULT 0,
     bytes INTEGER NOT NULL DEFAULT 0,
     error TEXT
 );;
+CREATE TABLE refused_entries (  -- resources that upstream lists in a way that cannot be taken
+    upstream TEXT NOT NULL,
+    resource TEXT NOT NULL,    -- empty: it has no usable name
+    url TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (upstream, resource, reason)
+) WITHOUT ROWID;;
 CREATE TABLE leaving (         -- retention has decided to delete these; a killed run leaves the rest to the next
     sub_resource_id INTEGER PRIMARY KEY REFERENCES sub_resources (id),
     reason TEXT NOT NULL

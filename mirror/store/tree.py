@@ -13,17 +13,22 @@ its place in one exchange; where the file system cannot exchange, two renames wi
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Collection, Iterable
+import stat
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+from mirror.errors import UnsafeName
+from mirror.names import check_name
+from mirror.steps import step
+from mirror.store.kernel import exchange, sync_file_system, sync_folder
+
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK})
 _SYNC_EACH = 4  # up to so many files are flushed one by one, more by one flush of the file system
 
 
@@ -58,15 +63,15 @@ class Tree:
 
     def published(self, folder: Folder) -> dict[str, int]:
         """Sizes in bytes of the regular files in a published folder, by name; empty where there is none."""
-        found: dict[str, int] = {}
-        if not self._is_ours(folder):
-            return found
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.data / folder.relative) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # taken away in this moment
-                    if entry.is_file(follow_symlinks=False):
-                        found[entry.name] = entry.stat(follow_symlinks=False).st_size
-        return found
+        return _regular_files(self.data / folder.relative) if self._is_ours(folder) else {}
+
+    def published_size(self, folder: Folder, name: str) -> int | None:
+        """Size in bytes of a published file; None where there is none, and a link is none."""
+        try:
+            stats = os.lstat(self.data / folder.relative / name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return stats.st_size if stat.S_ISREG(stats.st_mode) and self._is_ours(folder) else None
 
     def _is_ours(self, folder: Folder) -> bool:
         """Whether the way to a published folder leads through folders only: what lies behind a link is not in the tree."""
@@ -87,6 +92,16 @@ class Tree:
 
         if self.data.is_dir():
             look(self.data, 3)
+        return found
+
+    def folders(self, upstream: str) -> list[Folder]:
+        """The folders of sub-resources that are here of an upstream, in order: real ones, under names that a feed may have."""
+        found = []
+        if _is_folder(self.data / upstream):
+            for path in sorted((self.data / upstream).glob("*/*")):
+                folder = Folder(upstream, path.parent.name, path.name)
+                if _is_safe(folder.resource) and _is_safe(folder.sub_resource) and self._is_ours(folder):
+                    found.append(folder)
         return found
 
     def stamp(self, folder: Folder) -> int | None:
@@ -110,12 +125,16 @@ class Tree:
         """Where a verified file waits to be published."""
         return self.ready / folder.relative / name
 
+    def waiting(self, folder: Folder) -> dict[str, int]:
+        """Sizes in bytes of the files of a sub-resource that wait to be published, by name."""
+        return _regular_files(self.ready / folder.relative)
+
     # -- publishing
 
     def flush(self, paths: Iterable[Path]) -> None:
         """Bring the bytes of these files to the disk."""
         paths = list(paths)
-        if len(paths) > _SYNC_EACH and _syncfs(self.root):
+        if len(paths) > _SYNC_EACH and sync_file_system(self.root):
             return
         for path in paths:
             fd = os.open(path, os.O_RDONLY)
@@ -147,25 +166,33 @@ class Tree:
             if not names:
                 return
             if sorted(os.listdir(source)) == sorted(names):
+                step("new folder: about to appear")
                 os.rename(source, target)
+                step("new folder: there")
             else:
                 fresh = self._fresh(folder)
                 fresh.mkdir()
+                step("part of a folder: begun beside it")
                 for name in names:
                     os.rename(source / name, fresh / name)
+                    step("part of a folder: file moved in")
                 os.rename(fresh, target)
-            _sync_folder(target)
+                step("part of a folder: there")
+            sync_folder(target)
         elif len(names) == 1 and not leaving:
+            step("one file: about to appear")
             os.rename(source / names[0], target / names[0])
-            _sync_folder(target)
+            step("one file: there")
+            sync_folder(target)
             return
         else:
             self._exchange(folder, target, source, names, leaving)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def _exchange(self, folder: Folder, target: Path, source: Path, names: list[str], leaving: set[str]) -> None:
         fresh = self._fresh(folder)
         fresh.mkdir()
+        step("exchange: folder made")
         moving = set(names)
         with os.scandir(target) as entries:
             for entry in entries:
@@ -176,23 +203,39 @@ class Tree:
                 try:
                     os.link(entry.path, fresh / entry.name)
                 except OSError as error:
-                    if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+                    if error.errno not in _NO_LINKS:
                         raise
                     shutil.copy2(entry.path, fresh / entry.name)
+                step("exchange: file kept")
         for name in names:
             os.rename(source / name, fresh / name)
-        _sync_folder(fresh)
-        if _rename_exchange(fresh, target):
+            step("exchange: file moved in")
+        sync_folder(fresh)
+        for name in leaving:
+            # Before it can be missed: a run that is killed after the exchange would take it for a leftover of its own.
+            if os.path.lexists(target / name) and _link_aside(target / name, self.quarantined / folder.relative):
+                step("exchange: leaving file kept in quarantine")
+        step("exchange: about to happen")
+        if exchange(fresh, target):
             retired = fresh
+            step("exchange: done")
         else:
             retired = self._retired(folder)
             os.rename(target, retired)
+            step("two renames: old folder out")
             os.rename(fresh, target)
+            step("two renames: new folder in")
         for name in leaving:
             if os.path.lexists(retired / name):
-                _set_aside(retired / name, self.quarantined / folder.relative)
+                if _link_aside(retired / name, self.quarantined / folder.relative):
+                    os.unlink(retired / name)
+                else:
+                    _set_aside(retired / name, self.quarantined / folder.relative)
+            step("exchange: leaving file is out")
         _give_back(retired, target)
+        step("exchange: foreign files given back")
         shutil.rmtree(retired)
+        step("exchange: old folder gone")
 
     def _fresh(self, folder: Folder) -> Path:
         path = self.swap / "new" / folder.relative
@@ -218,9 +261,11 @@ class Tree:
             target = self.data / path.relative_to(old)
             if target.exists():
                 _give_back(path, target)
+                step("recovery: foreign files given back")
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(path, target)
+                step("recovery: old folder put back")
         new = self.swap / "new"
         for path in sorted(new.glob("*/*/*/*")):
             base = self.ready if _is_regular(path) else self.data
@@ -228,6 +273,7 @@ class Tree:
             if (base == self.data or path.lstat().st_nlink == 1) and not os.path.lexists(place):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(path, place)
+                step("recovery: file put back into staging")
         if self.swap.exists():
             shutil.rmtree(self.swap)
 
@@ -258,6 +304,22 @@ class Tree:
 
     # -- aliases, quarantine
 
+    def aliases_of(self, upstream: str) -> dict[str, Folder]:
+        """Every alias of an upstream that we have made, by series."""
+        try:
+            names = sorted(os.listdir(self.aliases / upstream))
+        except OSError:
+            return {}
+        return {series: folder for series in names if (folder := self.alias(upstream, series)) is not None}
+
+    def alias(self, upstream: str, series: str) -> Folder | None:
+        """Which sub-resource the alias of a series leads to; None where there is none that we have made."""
+        try:
+            parts = Path(os.readlink(self.aliases / upstream / series)).parts
+        except OSError:
+            return None
+        return Folder(*parts[3:]) if parts[:3] == ("..", "..", "data") and len(parts) == 6 else None
+
     def point(self, upstream: str, series: str, resource: str, sub_resource: str) -> bool:
         """Point the alias of a series at a published folder, by rename; returns whether anything changed."""
         link = self.aliases / upstream / series
@@ -273,7 +335,9 @@ class Tree:
         fresh = self.staging / f"alias-{upstream}"  # upstreams publish side by side
         fresh.unlink(missing_ok=True)
         os.symlink(target, fresh)
+        step("alias: made")
         os.rename(fresh, link)
+        step("alias: pointed")
         return True
 
     def quarantine(self, folder: Folder, name: str) -> Path | None:
@@ -284,17 +348,56 @@ class Tree:
 
 def _set_aside(path: Path, place: Path) -> Path:
     place.mkdir(parents=True, exist_ok=True)
-    target, number = place / path.name, 0
-    while os.path.lexists(target):
-        number += 1
-        target = place / f"{path.name}~{number}"
+    target = next(free for free in _names_aside(path, place) if not os.path.lexists(free))
     os.rename(path, target)
     return target
+
+
+def _regular_files(folder: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # taken away in this moment
+                if entry.is_file(follow_symlinks=False):
+                    found[entry.name] = entry.stat(follow_symlinks=False).st_size
+    return found
+
+
+def _link_aside(path: Path, place: Path) -> bool:
+    """Keep a file under another name as well, once however often this is called; False where that cannot be."""
+    place.mkdir(parents=True, exist_ok=True)
+    for target in _names_aside(path, place):
+        if not os.path.lexists(target):
+            try:
+                os.link(path, target, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                return False
+            return True
+        if os.path.samestat(path.lstat(), target.lstat()):
+            return True
+    return False
+
+
+def _names_aside(path: Path, place: Path) -> Iterator[Path]:
+    """Where it may go in quarantine: under its name or, where that is taken, with a number behind it."""
+    yield place / path.name
+    for number in count(1):
+        yield place / f"{path.name}~{number}"
 
 
 def _is_folder(path: Path) -> bool:
     """A real folder: not a link to one."""
     return path.is_dir() and not path.is_symlink()
+
+
+def _is_safe(name: str) -> bool:
+    try:
+        check_name(name)
+    except UnsafeName:
+        return False
+    return True
 
 
 def _is_regular(path: Path) -> bool:
@@ -320,44 +423,10 @@ def _sweep_folder(folder: Path, names: Collection[str], *, parts: bool) -> int:
                 shutil.rmtree(entry.path)
             else:
                 os.unlink(entry.path)
+            step("sweep: file removed")
     for path in (folder, folder.parent):
         try:
             path.rmdir()
         except OSError:
             break
     return freed
-
-
-def _sync_folder(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _syncfs(path: Path) -> bool:
-    """Flush the whole file system that holds `path`, in one call; False where the C library cannot."""
-    if not hasattr(_libc, "syncfs"):
-        return False
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        return bool(_libc.syncfs(fd) == 0)
-    finally:
-        os.close(fd)
-
-
-def _rename_exchange(one: Path, other: Path) -> bool:
-    """Let two paths change places in one step (Linux renameat2); False where the kernel or file system cannot."""
-    if not hasattr(_libc, "renameat2"):
-        return False
-    done = _libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_RENAME_EXCHANGE))
-    if done == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
-        return False
-    raise OSError(code, os.strerror(code), os.fspath(one))

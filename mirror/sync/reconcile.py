@@ -10,20 +10,33 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
+from mirror.events import FileKey
+from mirror.steps import step
 from mirror.store.holdings import Announced, Holdings
+from mirror.store.journal import Journal
 from mirror.store.tree import Folder, Tree
 from mirror.transfer.receive import Hashes, hash_file
 
+SPLIT_ANEW = "upstream has split the archive anew, without this volume; set aside in .staging/quarantine"
+"""Why a volume left."""
 
-async def reconcile(tree: Tree, holdings: Holdings, *, at: datetime) -> int:
+
+async def reconcile(tree: Tree, holdings: Holdings, journal: Journal, *, at: datetime) -> int:
     """Settle every announcement by hashing the file it is about; returns how many there were."""
     announced = holdings.announced()
     for one in announced:
         hashes = await asyncio.to_thread(_hashes, tree, one)
-        if hashes is not None and hashes.sha256 == one.file.sha256:
+        if one.leaving and hashes is None:
+            holdings.forget(one.unit_id, [one.file.remote.name])
+            about = FileKey(one.upstream, one.resource, one.sub_resource, one.file.remote.name)
+            journal.event("set-aside", at=at, about=about, message=SPLIT_ANEW)
+            step("announcement: has left")
+        elif not one.leaving and hashes is not None and hashes.sha256 == one.file.sha256:
             holdings.record(one.unit_id, one.updated, [one.file], at=at)
+            step("announcement: came true")
         else:
             holdings.disown(one, None if hashes is None else hashes.sha256, at=at)
+            step("announcement: taken back")
     return len(announced)
 
 

@@ -11,6 +11,8 @@ from mirror.events import (
     Failed,
     Listed,
     ListingFailed,
+    ListingRefused,
+    NotUnpacked,
     Planned,
     Published,
     Requested,
@@ -61,6 +63,7 @@ class Report:
     account: Account = Account()
     remarks: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    not_unpacked: int = 0
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
@@ -71,6 +74,8 @@ class Report:
                 self.listed[level] += entries
             case ListingFailed(url=url, reason=reason, attempts=attempts):
                 self.failed.append(Failure(url, None, reason, attempts))
+            case ListingRefused(url=url, reason=reason):
+                self.failed.append(Failure(url, None, reason, 1))
             case Planned(add, replace, keep, size):
                 self.planned = {"add": add, "replace": replace, "keep": keep, "bytes": size}
             case Chunk(size=size):
@@ -82,6 +87,9 @@ class Report:
                 self.done["replace" if action == "replace" else "add"] += 1
             case Failed(url=url, key=key, reason=reason, attempts=attempts):
                 self.failed.append(Failure(url, key.file, reason, attempts))
+            case NotUnpacked(key, url, reason):
+                self.failed.append(Failure(url, None, f"{key.resource}/{key.sub_resource}: {reason}", 1))
+                self.not_unpacked += 1
 
     @property
     def exit_code(self) -> int:

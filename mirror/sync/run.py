@@ -13,28 +13,43 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
-from pathlib import Path
+from typing import Literal
 
-from mirror.amounts import size_text
-from mirror.errors import GuardRefused, UpstreamUnavailable
-from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Withdrawn, fan_out
-from mirror.planning.plan import Action, Adopt, Keep, Park, Replace
+from mirror.amounts import count_text
+from mirror.errors import GuardRefused, UpstreamUnavailable, os_error_text
+from mirror.events import Emit, Event, FileKey, ListingFailed, ListingRefused, Note, Planned, Withdrawn, fan_out
+from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Upstream
+from mirror.steps import step
 from mirror.store.catalogue import Catalogue
+from mirror.store.contents import Contents
+from mirror.store.departures import Departures
 from mirror.store.holdings import Holdings
 from mirror.store.index import Index
 from mirror.store.journal import Journal, Standing
+from mirror.store.rebuilding import Rebuilding
+from mirror.store.refused import RefusedEntries
+from mirror.store.trash import Trash
 from mirror.store.tree import Tree
+from mirror.sync.archiving import Archiving
+from mirror.sync.guarding import Guards
+from mirror.sync.leaving import Exit
 from mirror.sync.planner import Planner
+from mirror.sync.rebuild import Rebuild, TakenIn
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
-from mirror.sync.report import Account, Report
-from mirror.sync.transfers import Transfers, UnitWork
+from mirror.sync.report import Account, Failure, Report
+from mirror.sync.space import free_space, guard_plan, guard_room
+from mirror.sync.transfers import OBSTACLES, Transfers, UnitWork
 from mirror.sync.wiring import Clock, dialect_of, open_session, wishes_of
+from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.pace import Gate
 from mirror.upstream.session import Patience, Session
+
+_MOST_TOLD = 3  # refused listings that the reason of a run names; the events have all
 
 
 @dataclass
@@ -47,11 +62,17 @@ class _Upstream:
     session: Session
     planner: Planner
     refreshed: Refreshed = field(default_factory=lambda: Refreshed((), (), False))
-    available: bool = True
+    missing: Literal["", "unavailable", "refused"] = ""
+    """Why there is no listing of it at all, if there is none."""
+
     settled: set[int] = field(default_factory=set)
     """Row ids of the sub-resources of which all is here."""
 
     unsettled: list[WantedUnit] = field(default_factory=list)
+
+    refresh: Refresh | None = None
+    rebuilt: TakenIn | None = None
+    """What was taken in of files that nobody wants; None where that is not done, or not yet."""
 
 
 class Run:
@@ -66,18 +87,37 @@ class Run:
         now: Clock,
         patience: Patience | None = None,
         only: Collection[tuple[str, str, str]] | None = None,
+        *,
+        retry: bool = False,
     ) -> None:
         self._only = only
+        self._retry = retry
+        self.obstacles: list[str] = []
+        """What keeps aliases from being pointed."""
+        self.transferring = False
+        """Whether this run has come so far as to change what is here."""
+        self._rebuilding_now: set[str] = set()
+        self._room = Room(self._guard_room)
         self.settings = settings
         self.wishes = wishes_of(settings, names)
         self.report = Report()
         self.excuses: list[UpstreamUnavailable] = []
+        self.refusals: list[str] = []
+        """Why listings were refused, of whole upstreams or of parts."""
+
+        self.accounted = False
+        """Whether the standings of this run have been written."""
+
         self.now = now
+        self._index = index
         self.tree = Tree(settings.root)
         self.catalogue = Catalogue(index)
         self.holdings = Holdings(index)
         self.journal = Journal(index)
+        self.rebuilding = Rebuilding(index, self.catalogue, self.holdings)
         self.emit = fan_out(self.report, self._record, emit)
+        self.exit = Exit(Departures(index, self.journal), Trash(self.tree), self.emit, now)
+        self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now)
         self.upstreams: list[_Upstream] = []
         self._patience = patience
 
@@ -88,6 +128,8 @@ class Run:
                 self.journal.event("withdrawn", at=self.now(), about=about, message="no longer listed upstream; kept here")
             case ListingFailed(upstream, what, _, reason, _):
                 self.journal.event("listing-failed", at=self.now(), about=FileKey(upstream, what, "", ""), message=reason)
+            case ListingRefused(upstream, what, _, reason):
+                self.journal.event("listing-refused", at=self.now(), about=FileKey(upstream, what, "", ""), message=reason)
 
     @asynccontextmanager
     async def sessions(self) -> AsyncIterator[None]:
@@ -107,43 +149,71 @@ class Run:
                 gate = gates[upstream.host]
                 session = open_session(name, upstream, self.settings.contact, self.emit, self._patience, gate)
                 await stack.enter_async_context(session)
-                planner = Planner(name, self.tree, self.catalogue, self.holdings)
+                planner = Planner(name, self.tree, self.catalogue, self.holdings, self.now(), retry=self._retry)
                 self.upstreams.append(_Upstream(name, upstream, wishes, session, planner))
             yield
 
     async def list_and_plan(self) -> bool:
-        """Refresh the catalogue and find the sub-resources in which something is to do; False if no upstream can be had."""
+        """Refresh the catalogue and find the sub-resources in which something is to do; False if no upstream can be had.
+
+        An upstream whose listing is refused is left as it is; the others go on.
+        """
         for upstream in self.upstreams:
             refresh = Refresh(
                 upstream.session,
                 dialect_of(upstream.name, upstream.settings),
                 self.catalogue,
+                RefusedEntries(self._index),
+                Guards(upstream.name, self._index, self.catalogue, self.now, self.settings.limits.max_shrink_ratio),
                 self.emit,
                 self.now,
                 workers=upstream.settings.downloads,
                 full_every=upstream.settings.full_listing_every,
+                suspects=self._suspects(upstream.name),
             )
+            upstream.refresh = refresh
             try:
                 upstream.refreshed = await refresh.run(upstream.wishes)
             except UpstreamUnavailable as error:
-                upstream.available = False
+                self.journal.unlisted(upstream.name, str(error), at=self.now())
+                upstream.missing = "unavailable"
                 self.excuses.append(error)
+                self.report.failed.append(Failure(upstream.settings.url, None, str(error), 1))
                 continue
+            except GuardRefused as error:
+                self.journal.unlisted(upstream.name, str(error), at=self.now())
+                upstream.missing = "refused"
+                self.refusals.append(str(error))
+                continue
+            self.journal.listed(upstream.name, at=self.now())
+            self.refusals += upstream.refreshed.refused
             self.report.remarks += upstream.refreshed.remarks
             for remark in upstream.refreshed.remarks:
                 self.emit(Note(remark, "warning"))
-        if not any(upstream.available for upstream in self.upstreams):
-            self.report.outcome, self.report.reason = "unavailable", self.excuse
+        if all(upstream.missing for upstream in self.upstreams):
+            self.report.outcome = "refused" if self.refusals else "unavailable"
+            self.report.reason = self.refusal or self.excuse
             return False
         for excuse in self.excuses:
             self.emit(Note(str(excuse), "warning"))
         await self._plan()
         return True
 
+    def _suspects(self, upstream: str) -> set[tuple[str, str]]:
+        """The sub-resources of which wrong files are about to be tried again: their listings are read again first."""
+        found = self.holdings.parked.suspects(upstream, at=self.now(), retry=self._retry)
+        return found if self._only is None else {unit for unit in found if (upstream, *unit) in self._only}
+
     @property
     def excuse(self) -> str:
         """Why upstreams could not be had; empty if all could."""
         return "; ".join(map(str, self.excuses))
+
+    @property
+    def refusal(self) -> str:
+        """Why listings were refused; empty if none was."""
+        more = f"; and {len(self.refusals) - _MOST_TOLD} more" if len(self.refusals) > _MOST_TOLD else ""
+        return "; ".join(self.refusals[:_MOST_TOLD]) + more
 
     async def _plan(self) -> None:
         add = replace = keep = size = 0
@@ -160,6 +230,8 @@ class Run:
                     keep += wanted.unit.settled_files
                     upstream.settled.add(wanted.unit.id)
                     continue
+                if wanted.held:
+                    continue
                 plan = upstream.planner.plan(wanted)
                 upstream.unsettled.append(wanted)
                 if not plan.actions:
@@ -170,7 +242,7 @@ class Run:
                 for action in plan.actions:
                     if isinstance(action, Keep):
                         keep += 1
-                    elif not isinstance(action, Park):
+                    elif not isinstance(action, Park | Hold):
                         replace += isinstance(action, Replace)
                         add += not isinstance(action, Replace)
                         size += 0 if isinstance(action, Adopt) else action.file.size or 0
@@ -191,11 +263,10 @@ class Run:
         need, free = self.report.planned["bytes"], free_space(self.settings.root)
         if need:
             need = max(0, need - self._staged_bytes())  # what an earlier run has fetched takes no more room
-        if need and free - need < self.settings.limits.min_free:
-            raise GuardRefused(
-                f"not enough disk space under {self.settings.root}: {size_text(need)} to fetch, {size_text(free)} free, "
-                f"{size_text(self.settings.limits.min_free)} to be left free ([limits] min_free); make room, or want less"
-            )
+        guard_plan(self.settings.root, need, free, self.settings.limits.min_free)
+
+    def _guard_room(self, size: int) -> None:
+        guard_room(self.settings.root, size, self.settings.limits.min_free)
 
     def _staged_bytes(self) -> int:
         size = 0
@@ -206,9 +277,49 @@ class Run:
                     size += self.tree.staged_bytes(folder, [a.file.name for a in upstream.planner.plan(wanted).transfers])
         return size
 
+    def begin(self, command: str, *, at: datetime) -> None:
+        """Record that a run begins; where it is the first of its index, also whose files are here already, to be taken in."""
+        here = [name for name in self.settings.upstream if self.tree.folders(name)] if self.rebuilding.is_new else []
+        with self.holdings.transaction():
+            self.rebuilding.mark(here, at=at)
+            self.journal.start(command, [wish.name for wish in self.wishes], at=at)
+        self._rebuilding_now = set(self.rebuilding.marked())
+
+    async def rebuild(self) -> None:
+        """Take in what is here of upstreams whose index was made anew, but for what the plan adopts."""
+        if self._only is not None:
+            return
+        for upstream in self.upstreams:
+            if upstream.name in self._rebuilding_now and not upstream.missing and upstream.refresh is not None:
+                planned = {
+                    (wanted.unit.sub.resource, wanted.unit.sub.id): [a.file.name for a in upstream.planner.plan(wanted).actions]
+                    for wanted in upstream.unsettled
+                }
+                parts = self.tree, self.catalogue, self.holdings, self.journal, self.rebuilding
+                upstream.rebuilt = await Rebuild(upstream.name, *parts, self.emit, self.now).run(upstream.refresh, planned)
+
+    def _rebuilt(self) -> None:
+        """All that was planned has been done: where nothing is left to be taken in, the index is whole again."""
+        for upstream in self.upstreams:
+            if (taken := upstream.rebuilt) is None or upstream.missing:
+                continue
+            if taken.doubtful:
+                remark = f"{upstream.name}: not every listing could be had, so the next sync looks through data/ once more"
+                self.report.remarks.append(remark)
+                self.emit(Note(remark, "warning"))
+                continue
+            self.rebuilding.done(upstream.name)
+            self._rebuilding_now.discard(upstream.name)
+            step("rebuild: done")
+            message = f"{count_text(taken.files, 'file')}, {taken.bytes} bytes, that no subscription wants were taken in from data/"
+            self.journal.event("index-rebuilt", at=self.now(), about=FileKey(upstream.name, "", "", ""), message=message)
+            self.emit(Note(f"{upstream.name}: the index is rebuilt; {message}"))
+
     async def transfer(self) -> None:
         """Carry out the plan, all upstreams side by side."""
+        self.transferring = True
         await in_parallel([partial(self._transfer, upstream) for upstream in self.upstreams], len(self.upstreams))
+        self._rebuilt()
 
     async def _transfer(self, upstream: _Upstream) -> None:
         transfers = Transfers(
@@ -219,14 +330,26 @@ class Run:
             self.journal,
             self.emit,
             self.now,
+            self.archiving,
             workers=upstream.settings.downloads,
+            room=self._room,
+            keeps_alias=partial(self._keeps_alias, upstream.name),
         )
         try:
-            await transfers.run(self._works(upstream))
+            async with self.archiving.looking_into(upstream.name):
+                await transfers.run(self._works(upstream))
         except UpstreamUnavailable as error:
             # It has gone away in the middle. What has come is published; the other upstreams go on.
+            upstream.rebuilt = None
             self.excuses.append(error)
             self.emit(Note(str(error), "warning"))
+
+    async def unpack(self) -> None:
+        """Bring what is to lie unpacked up to date with what is published."""
+        for upstream in self.upstreams:
+            now = self.catalogue.reread(wanted.unit.id for wanted in upstream.unsettled)
+            units = [replace(w, unit=now[w.unit.id]) if w.unit.id in now else w for w in upstream.refreshed.units if w.listed]
+            await self.archiving.unpack(upstream.name, units, self.catalogue.files)
 
     def _works(self, upstream: _Upstream) -> Iterator[UnitWork]:
         for wanted in upstream.unsettled:
@@ -243,8 +366,7 @@ class Run:
             todo = {planner.folder(wanted): wanted for wanted in upstream.unsettled}
             for folder in self.tree.staged_folders(upstream.name):
                 wanted_unit = todo.get(folder)
-                names = {action.file.name for action in planner.plan(wanted_unit).transfers} if wanted_unit else set()
-                self.tree.sweep(folder, names)
+                self.tree.sweep(folder, planner.plan(wanted_unit).staging if wanted_unit else ())
 
     def _knows_all(self, upstream: _Upstream) -> bool:
         """Whether this run covers every subscription to an upstream, and every listing that they need was had."""
@@ -252,24 +374,41 @@ class Run:
         return every == {wish.name for wish in upstream.wishes} and upstream.refreshed.complete
 
     def refresh_states(self) -> None:
-        """States and aliases, from what is now in the index."""
+        """States and aliases, from what is now in the index. Raises OSError where the disk fails, not for what is in the way."""
+        self.obstacles.clear()
         for upstream in self.upstreams:
-            for series, (resource, sub_resource) in self.holdings.refresh_states(upstream.name).items():
-                self.tree.point(upstream.name, series, resource, sub_resource)
+            newest = self.holdings.refresh_states(upstream.name, at=self.now())
+            step("close: states refreshed")
+            for series, (resource, sub_resource) in newest.items():
+                if not self._keeps_alias(upstream.name, series):
+                    try:
+                        self.tree.point(upstream.name, series, resource, sub_resource)
+                    except OBSTACLES as error:
+                        self.obstacles.append(os_error_text(error))
+
+    def _keeps_alias(self, upstream: str, series: str) -> bool:
+        """Whether an alias leads to what an index that is being rebuilt does not know yet: it is not turned back from there."""
+        if upstream not in self._rebuilding_now:
+            return False
+        leads_to = self.tree.alias(upstream, series)
+        return leads_to is not None and bool(self.tree.published(leads_to)) and not self.holdings.knows(leads_to)
 
     def close_account(self) -> None:
         """States, aliases and standings, from what is now in the index and on disk."""
         for upstream in self.upstreams:
-            if not upstream.available:
-                self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, "unavailable", at=self.now())
+            if upstream.missing:
+                self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, upstream.missing, at=self.now())
                 continue
             if self._knows_all(upstream):
-                self.holdings.unpark_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
+                self.holdings.parked.forget_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
+                for wanted in upstream.unsettled:
+                    upstream.planner.forget_parked(wanted)
             accounts = self._accounts(upstream)
             for wish in upstream.wishes:
                 self._stand(upstream, wish, accounts)
             self.report.account = sum((account for account, _ in accounts.values()), self.report.account)
         self.refresh_states()
+        self.accounted = True
 
     def _accounts(self, upstream: _Upstream) -> dict[int, tuple[Account, int]]:
         """The account of each wanted sub-resource; only what was not settled before this run can have changed in the index."""
@@ -286,13 +425,14 @@ class Run:
     def _stand(self, upstream: _Upstream, wish: Wish, accounts: Mapping[int, tuple[Account, int]]) -> None:
         units = [wanted for wanted in upstream.refreshed.units if wish.name in wanted.wanted.wishes]
         self.holdings.save_wanted(wish.name, [wanted.unit.id for wanted in units])
+        step("close: wanted saved")
         account = sum((accounts[wanted.unit.id][0] for wanted in units), Account())
-        parked = self.holdings.parked_in([wanted.unit.id for wanted in units])
+        parked = self.holdings.parked.count([wanted.unit.id for wanted in units])
         complete = upstream.refreshed.complete and account.agrees
         standing = Standing(
             wish.name,
             upstream.name,
-            "complete" if complete else "incomplete",
+            "refused" if upstream.refreshed.refused else "complete" if complete else "incomplete",
             account.expected,
             account.present,
             sum(accounts[wanted.unit.id][1] for wanted in units),
@@ -301,11 +441,4 @@ class Run:
             max((wanted.unit.sub.updated or "" for wanted in units), default="")[:10] or None,
         )
         self.journal.standing(standing, at=self.now())
-
-
-def free_space(root: Path) -> int:
-    """Bytes free where `root` is, or will be."""
-    place = root
-    while not place.exists():
-        place = place.parent
-    return Tree(place).free()
+        step("close: subscription counted")

@@ -12,27 +12,38 @@ import errno
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from mirror.amounts import count_text
-from mirror.errors import TransferError
+from mirror.errors import TransferError, os_error_text
 from mirror.events import Emit, Failed, FileKey, Published
 from mirror.model import RemoteFile
 from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, settled_key
 from mirror.planning.volumes import publishing_groups
+from mirror.steps import step
 from mirror.store.catalogue import Catalogue, Unit
 from mirror.store.holdings import Holdings, StoredFile
 from mirror.store.journal import Journal
 from mirror.store.tree import Folder, Tree
+from mirror.sync.archiving import Archiving
+from mirror.sync.reconcile import SPLIT_ANEW
 from mirror.transfer.fetch import Fetcher
 from mirror.transfer.receive import BATCH, Hashes, Lane, hash_file
+from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.session import Session
 
 _MOST_ROUNDS = 3
-_DISK_IS_FAILING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+_ENDS_THE_RUN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
+"""Errors that are none of the file or folder at hand: the next one would meet them as well."""
+
+
+OBSTACLES = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""What somebody has put in the way, or does not permit: it holds back only what it is in the way of."""
 
 
 class UnitWork:
@@ -93,6 +104,12 @@ class _Group:
         ]
 
     @property
+    def replaces(self) -> bool:
+        """Whether something that is here gives way."""
+        work = self.work
+        return any(isinstance(work.actions[name], Replace) for name in self.names) or bool(work.plan.leftovers(self.names))
+
+    @property
     def moved(self) -> list[StoredFile]:
         """The facts of those that come from staging; an adopted file is in the tree already, whatever staging holds."""
         return [file for file in self.files if file.remote.name not in self.work.adopted]
@@ -110,9 +127,14 @@ class Transfers:
         journal: Journal,
         emit: Emit,
         now: Callable[[], datetime],
+        archiving: Archiving,
         *,
         workers: int,
+        room: Room | None = None,
+        keeps_alias: Callable[[str], bool] = lambda series: False,
     ) -> None:
+        """`keeps_alias` says of a series that its alias has to stay as it is for now."""
+        self._archiving = archiving
         self._session = session
         self._tree = tree
         self._catalogue = catalogue
@@ -121,6 +143,8 @@ class Transfers:
         self._emit = emit
         self._now = now
         self._workers = workers
+        self._room = room
+        self._keeps_alias = keeps_alias
         self._publishing: asyncio.Queue[_Group | None] = asyncio.Queue()
 
     async def run(self, works: Iterable[UnitWork]) -> None:
@@ -144,7 +168,10 @@ class Transfers:
     def _jobs(self, works: Iterable[UnitWork]) -> Iterator[_Job]:
         for work in works:
             for parked in work.plan.parked:
-                self._park(_Job(work, parked), parked.reason, 1)
+                if parked.waiting:
+                    self._leave(_Job(work, parked), parked.reason)
+                else:
+                    self._park(_Job(work, parked), parked.reason, 1)
             if not work.waiting:
                 # Nothing to fetch: all is here, only the index did not say so.
                 self._publishing.put_nowait(_Group(work, ()))
@@ -157,7 +184,7 @@ class Transfers:
         iterator = iter(jobs)
 
         async def worker(number: int) -> None:
-            lane = Lane(f"{self._session.upstream}-{number}", small)
+            lane = Lane(f"{self._session.upstream}-{number}", small, self._room)
             lanes.append(lane)
             fetcher = Fetcher(self._session, lane, self._emit)
             for job in iterator:
@@ -181,7 +208,10 @@ class Transfers:
             hashes = await self._adopt(lane, work, file)
             if hashes is not None:
                 work.adopted.add(file.name)
-                self._staged(work, file, hashes)
+                await self._staged(work, file, hashes)
+                return
+            if job.action.parked is not None:
+                self._leave(job, job.action.parked)
                 return
         part, ready = self._tree.part(work.folder, file.name), self._tree.staged(work.folder, file.name)
         try:
@@ -190,12 +220,17 @@ class Transfers:
             if error.retry and job.round + 1 < _MOST_ROUNDS:
                 later.append(job)
             else:
-                self._park(job, str(error), error.attempts)
-                if not error.retry:
-                    # What is served is not what was listed: perhaps the listing is no longer true.
+                self._park(job, str(error), error.attempts, wrong=error.wrong)
+                if not error.retry and not error.wrong:
+                    # Perhaps the listing is no longer true. Where the bytes are wrong, it is read again before the next try.
                     self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
             return
-        self._staged(work, file, staged.hashes)
+        except OSError as error:
+            if error.errno in _ENDS_THE_RUN:
+                raise
+            self._park(job, f"cannot be staged: {os_error_text(error)}", 1)
+            return
+        await self._staged(work, file, staged.hashes)
 
     async def _adopt(self, lane: Lane, work: UnitWork, file: RemoteFile) -> Hashes | None:
         path = self._tree.data / work.folder.relative / file.name
@@ -205,18 +240,40 @@ class Transfers:
             return None
         return hashes if hashes.md5 == file.md5 else None
 
-    def _park(self, job: _Job, reason: str, attempts: int) -> None:
+    def _leave(self, job: _Job, reason: str) -> None:
+        """A parked file whose time has not come: it is missing, but nothing new is known of it."""
+        job.work.failed = True
+        self._emit(Failed(job.work.key(job.action.file.name), job.action.file.url, reason, 0))
+
+    def _park(self, job: _Job, reason: str, attempts: int, *, wrong: bool = False) -> None:
         work, file = job.work, job.action.file
         work.failed = True
-        self._holdings.park(work.unit.id, file, reason, attempts, at=self._now())
+        updated = work.plan.wanted.sub.updated
+        self._holdings.parked.park(work.unit.id, file, reason, attempts, at=self._now(), updated=updated, wrong=wrong)
         self._journal.event("parked", at=self._now(), about=work.key(file.name), message=reason)
         self._emit(Failed(job.work.key(job.action.file.name), file.url, reason, attempts))
 
     # -- publishing
 
-    def _staged(self, work: UnitWork, file: RemoteFile, hashes: Hashes) -> None:
-        if names := work.stage(file.name, hashes):
+    async def _staged(self, work: UnitWork, file: RemoteFile, hashes: Hashes) -> None:
+        names = work.stage(file.name, hashes)
+        if not names:
+            return
+        wanted = [action.file for action in work.plan.actions]
+        broken = await self._archiving.broken(wanted, names, lambda name: self._place_of(work, name))
+        for name, reason in broken.items():
+            self._park(_Job(work, work.actions[name]), reason, 1, wrong=True)
+            if work.actions[name].file.md5 is None:
+                # Nothing but the test vouches for it: the next run fetches it anew.
+                self._tree.staged(work.folder, name).unlink(missing_ok=True)
+        if not broken:
             self._publishing.put_nowait(_Group(work, names))
+
+    def _place_of(self, work: UnitWork, name: str) -> Path:
+        """Where a file of a sub-resource lies before its publication."""
+        if name in work.staged and name not in work.adopted:
+            return self._tree.staged(work.folder, name)
+        return self._tree.data / work.folder.relative / name
 
     async def _publish_all(self) -> None:
         closing = False
@@ -231,9 +288,13 @@ class Transfers:
         """Bytes to the disk, names into the tree, rows into the index, aliases: in this order, so that each step is true."""
         if not groups:
             return
-        with self._holdings.transaction():
+        # What replaces files must be known before it does, through a power cut too: their rows would vouch for other bytes.
+        replacing = any(group.replaces for group in groups)
+        with self._holdings.transaction(durable=replacing):
             for group in groups:
-                self._holdings.announce(group.work.unit.id, group.work.plan.wanted.sub.updated, group.moved)
+                work = group.work
+                self._holdings.announce(work.unit.id, work.plan.wanted.sub.updated, group.moved, work.plan.leftovers(group.names))
+        step("publication: announced")
         stamps = await asyncio.to_thread(self._place, groups)
         now = self._now()
         placed = [group for group in groups if group.obstacle is None]
@@ -244,10 +305,14 @@ class Transfers:
                 else:
                     for name in group.names:
                         self._park(_Job(group.work, group.work.actions[name]), group.obstacle, 1)
+        step("publication: entered")
         groups = placed
+        self._archiving.published()
         for series in {group.work.unit.series for group in groups if not group.work.unpublished}:
-            if newest := self._holdings.newest_of(self._session.upstream, series):
-                await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
+            newest = self._holdings.newest_of(self._session.upstream, series)
+            if newest and not self._keeps_alias(series):
+                with suppress(*OBSTACLES):  # the end of the run tries again, and says what was in the way
+                    await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
         for group in groups:
             work = group.work
             for name in group.names:
@@ -262,6 +327,7 @@ class Transfers:
             for name in names
             if group.work.staged[name].size <= BATCH
         )
+        step("publication: flushed")
         for group, names in moves:
             leaving = group.work.plan.leftovers(group.names)
             if names or leaving:
@@ -269,9 +335,9 @@ class Transfers:
                 try:
                     self._tree.publish(group.work.folder, names, replacing=ours, leaving=leaving)
                 except OSError as error:
-                    if error.errno in _DISK_IS_FAILING:
+                    if error.errno in _ENDS_THE_RUN:
                         raise
-                    group.obstacle = f"something is in the way: {error.filename}: {error.strerror}"
+                    group.obstacle = f"something is in the way: {os_error_text(error)}"
         last = {id(group.work): group for group in groups}
         return [self._stamp(group.work) if last[id(group.work)] is group else None for group in groups]
 
@@ -289,12 +355,12 @@ class Transfers:
         if leaving := work.plan.leftovers(group.names):
             self._holdings.forget(work.unit.id, leaving)
             for name in leaving:
-                message = "upstream has split the archive anew, without this volume; set aside in .staging/quarantine"
-                self._journal.event("set-aside", at=now, about=work.key(name), message=message)
+                self._journal.event("set-aside", at=now, about=work.key(name), message=SPLIT_ANEW)
         if files:
             self._holdings.record(work.unit.id, work.plan.wanted.sub.updated, files, at=now)
             message = f"{count_text(len(files), 'file')}, {sum(file.size for file in files)} bytes"
-            self._journal.event("published", at=now, about=work.key(files[0].remote.name), message=message)
+            kind = "adopted" if work.adopted.issuperset(group.names) else "published"
+            self._journal.event(kind, at=now, about=work.key(files[0].remote.name), message=message)
         work.unpublished.difference_update(group.names)
         if not work.unpublished and not work.failed:
             kept = [action.file.size or 0 for action in work.plan.actions if action.file.name not in work.staged]

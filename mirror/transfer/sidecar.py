@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mirror.model import RemoteFile
+from mirror.steps import step
+from mirror.upstream.answer import can_be_sent
 
 _VERSION = 1
 
@@ -52,16 +54,19 @@ def load_sidecar(part: Path) -> Sidecar | None:
         sidecar = Sidecar(**found)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
-    texts = (sidecar.md5, sidecar.validator)
     sound = (
         version == _VERSION
         and isinstance(sidecar.url, str)
-        and all(text is None or isinstance(text, str) for text in texts)
-        and (sidecar.size is None or type(sidecar.size) is int)
-        and type(sidecar.offset) is int
-        and sidecar.offset >= 0
+        and (sidecar.md5 is None or isinstance(sidecar.md5, str))
+        and (sidecar.validator is None or (isinstance(sidecar.validator, str) and can_be_sent(sidecar.validator)))
+        and (sidecar.size is None or _is_size(sidecar.size))
+        and _is_size(sidecar.offset)
     )
     return sidecar if sound else None
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 def save_sidecar(part: Path, sidecar: Sidecar) -> None:
@@ -76,7 +81,9 @@ def save_sidecar(part: Path, sidecar: Sidecar) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+    step("sidecar: written")
     os.rename(fresh, path)
+    step("sidecar: saved")
 
 
 def drop_sidecar(part: Path) -> None:

@@ -6,13 +6,15 @@ import asyncio
 import json
 import signal
 from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors
-from mirror.cli.render import table
+from mirror.cli.options import Duration
+from mirror.cli.render import table, time_text
 
 if TYPE_CHECKING:
     from mirror.settings import Settings
@@ -42,16 +44,23 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--all", "keeps", is_flag=True, help="Also list the files that are simply kept.")
 @click.option("--files", is_flag=True, help="A line per file instead of one per sub-resource.")
+@click.option("--retry", is_flag=True, help="As if for `sync --retry`.")
 @json_option
 @pass_invocation
 @reports_errors
-def plan(invocation: Invocation, names: tuple[str, ...], keeps: bool, files: bool, as_json: bool) -> None:
+def plan(invocation: Invocation, names: tuple[str, ...], keeps: bool, files: bool, retry: bool, as_json: bool) -> None:
     """Show what `sync` would do for the subscriptions NAME (default: all), and why: files, bytes, disk space. Changes nothing."""
-    finish(show_plan(invocation, names, keeps=keeps, files=files, as_json=as_json))
+    finish(show_plan(invocation, names, keeps=keeps, files=files, retry=retry, as_json=as_json))
 
 
 def show_plan(
-    invocation: Invocation, names: Sequence[str], *, keeps: bool = False, files: bool = False, as_json: bool = False
+    invocation: Invocation,
+    names: Sequence[str],
+    *,
+    keeps: bool = False,
+    files: bool = False,
+    retry: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Make a plan and print it; returns the exit code."""
     from mirror.cli.progress import watcher
@@ -60,15 +69,16 @@ def show_plan(
 
     settings = _settings(invocation)
     actions: list[PlannedAction] = []
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
 
         def emit(event: Event) -> None:
             if not isinstance(event, Planned):  # it is what the table is about to say
                 watch(event)
 
-        report = run_until_signal(make_plan(settings, names, visit=actions.append, keeps=keeps, emit=emit))
+        report = run_until_signal(make_plan(settings, names, visit=actions.append, keeps=keeps, retry=retry, emit=emit))
     if as_json:
         _print_plan_json(report, actions)
+        _print_end(report)
     else:
         _print_plan(settings, report, actions, by_file=files or keeps)
     return report.exit_code
@@ -101,7 +111,7 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
     if by_file:
         rows = [(a.action, f"{a.resource}/{a.sub_resource}/{a.file}", size_text(a.size), a.reason) for a in actions]
         if rows:
-            table(["action", "file", "size", "why"], rows, right=["size"])
+            table(["action", "file", "size", "why"], rows, right=["size"], names=["file"], wrap="why")
     else:
         grouped: dict[tuple[str, str, str, str], tuple[int, int]] = {}
         for a in actions:
@@ -110,8 +120,9 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
             grouped[key] = count + 1, size + (a.size or 0)
         rows = [(key[0], f"{key[1]}/{key[2]}", f"{count:,}", size_text(size), key[3]) for key, (count, size) in grouped.items()]
         if rows:
-            table(["action", "sub-resource", "files", "size", "why"], rows, right=["files", "size"])
-    if report.outcome == "unavailable":
+            columns = ["action", "sub-resource", "files", "size", "why"]
+            table(columns, rows, right=["files", "size"], names=["sub-resource"], drop=["files"], wrap="why")
+    if report.outcome in ("unavailable", "interrupted"):
         _print_end(report)
         return
     planned = report.planned
@@ -128,10 +139,11 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Show the plan instead; the same as `plan`.")
 @click.option("--wait", is_flag=True, help="Wait for a running sync instead of ending with exit code 3.")
+@click.option("--retry", is_flag=True, help="Try parked files now, whatever their next try.")
 @json_option
 @pass_invocation
 @reports_errors
-def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bool, as_json: bool) -> None:
+def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bool, retry: bool, as_json: bool) -> None:
     """Bring the mirror up to date with the subscriptions NAME (default: all), once.
 
     Ends with exit code 0 only if everything wanted is here and verified. Ctrl-C stops it cleanly; the next sync goes on from there.
@@ -140,12 +152,13 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
     from mirror.sync import sync as run_sync
 
     if dry_run:
-        finish(show_plan(invocation, names, as_json=as_json))
+        finish(show_plan(invocation, names, retry=retry, as_json=as_json))
     settings = _settings(invocation)
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
-        report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait))
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
+        report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
     if as_json:
         print_json(report.as_json())
+        _print_end(report)
     elif not (invocation.quiet and report.exit_code == 0):
         _print_sync(report)
     finish(report.exit_code)
@@ -153,7 +166,7 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
 
 def _print_sync(report: Report) -> None:
     done, account = report.done, report.account
-    if report.outcome in ("complete", "incomplete"):
+    if report.outcome in ("complete", "incomplete") or account.expected:
         click.echo(
             f"{report.outcome}: {account.verified:,} of {count_text(account.expected, 'wanted file')} here and verified; "
             f"{done['add']:,} added, {done['replace']:,} replaced, {size_text(done['bytes'])} fetched"
@@ -171,23 +184,39 @@ def _print_end(report: Report) -> None:
 @click.command(short_help="Check the tree against the index.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--full", is_flag=True, help="Hash every file, not only compare sizes.")
-@click.option("--repair", is_flag=True, help="Set wrong files aside (.staging/quarantine) and fetch them again.")
+@click.option("--budget", type=Duration(), help="Hash, for so long (30m, 2h), the files that were hashed longest ago.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Set wrong files aside (.staging/quarantine) and fetch them again; rebuild a lost or damaged index.",
+)
 @click.option("--wait", is_flag=True, help="With --repair: wait for a running sync instead of ending with exit code 3.")
 @json_option
 @pass_invocation
 @reports_errors
-def verify(invocation: Invocation, names: tuple[str, ...], full: bool, repair: bool, wait: bool, as_json: bool) -> None:
+def verify(
+    invocation: Invocation, names: tuple[str, ...], full: bool, budget: timedelta | None, repair: bool, wait: bool, as_json: bool
+) -> None:
     """Compare the files of the subscriptions NAME (default: everything in the mirror) with the index.
 
     Ends with exit code 1 if something is missing or wrong and was not repaired. Files that are not ours are reported and left
     alone.
+
+    With --budget it is a scrub: run it every night, and each file has its turn. It looks for no files that are not ours.
     """
     from mirror.cli.progress import watcher
+    from mirror.scrubbing import scrub
     from mirror.verifying import verify as run_verify
 
+    if wait and not repair:
+        raise click.UsageError("--wait goes with --repair: nothing else waits for a sync")
     settings = invocation.settings(offline=not repair)
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
-        findings = run_until_signal(run_verify(settings, names, full=full, repair=repair, wait=wait, emit=watch))
+    findings: Findings
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
+        if budget:
+            findings = run_until_signal(scrub(settings, names, budget=budget, repair=repair, wait=wait, emit=watch))
+        else:
+            findings = run_until_signal(run_verify(settings, names, full=full, repair=repair, wait=wait, emit=watch))
     if as_json:
         print_json(findings.as_json())
     else:
@@ -196,17 +225,23 @@ def verify(invocation: Invocation, names: tuple[str, ...], full: bool, repair: b
 
 
 def _print_findings(findings: Findings, *, quiet: bool) -> None:
-    for fault in findings.faults:
+    from mirror.scrubbing import Scrubbed
+
+    for fault in findings.all_faults:
         click.echo(f"{'repaired' if fault.repaired else 'wrong'}: {fault.path}: {fault.problem}")
     if findings.repair and findings.exit_code:
         click.echo("what was wrong is set aside in .staging/quarantine; the next sync fetches it", err=True)
         _print_end(findings.repair)
     for path in () if quiet else findings.foreign:
         click.echo(f"not ours, left alone: {path}")
-    if not quiet or findings.faults:
+    if not quiet or findings.all_faults:
         how = "hashed" if findings.hashed else "compared by size"
-        repaired = sum(fault.repaired for fault in findings.faults)
+        repaired = sum(fault.repaired for fault in findings.all_faults)
         click.echo(
             f"{count_text(findings.files, 'file')} ({size_text(findings.bytes)}) {how}: "
-            f"{count_text(len(findings.faults), 'fault')}" + (f", {repaired} repaired" if repaired else "")
+            f"{count_text(len(findings.all_faults), 'fault')}" + (f", {repaired} repaired" if repaired else "")
         )
+        if isinstance(findings, Scrubbed):
+            oldest = findings.oldest_verified_at
+            since = f"; the one that has waited longest was hashed {time_text(oldest)}" if oldest else ""
+            click.echo(f"{count_text(findings.files_left, 'file')} left for the next scrub{since}")

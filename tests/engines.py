@@ -18,7 +18,7 @@ import pytest
 from mirror.archives import Bounds, Member, Unpacked
 from mirror.archives.sevenzz import find_7zz
 from mirror.archives.worker import answer
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 
 from .hostile import FORMATS
 
@@ -58,7 +58,7 @@ def _do(paths: Sequence[Path], bounds: Bounds, **job: Any) -> dict[str, Any]:
     if "errno" in said:
         raise OSError(said["errno"], said["reason"], said["file"])
     if "error" in said:
-        raise ArchiveError(said["error"])
+        raise (ArchiveRefused if said.get("refused") else ArchiveError)(said["error"])
     return said
 
 

@@ -18,13 +18,14 @@ from typing import IO, Final, cast
 
 from mirror.archives.limits import die_with
 from mirror.archives.source import CHUNK, Told
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 
 _COMMANDS: Final = ("7zz", "7z", "7za")
 _THREADS: Final = 2  # each takes some 130 MiB, and only archives of many blocks have work for them
 _NO_MEMORY: Final = 8  # its exit status
+_UNSUPPORTED: Final = "Unsupported Method"
 _REASONS: Final = (
-    "Unsupported Method",
+    _UNSUPPORTED,
     "Unexpected end of data",
     "Unexpected end of archive",
     "CRC Failed",
@@ -112,7 +113,10 @@ class SevenZz:
         said = os.pread(self._said, 1 << 16, 0).decode(errors="replace")
         if status == _NO_MEMORY or "allocate" in said:
             raise MemoryError
-        reason = next((reason for reason in _REASONS if reason in said), f"exit status {status}")
+        lines = [line.removeprefix("ERROR: ") for line in said.splitlines()]
+        reason = next((reason for reason in _REASONS if any(line.startswith(reason) for line in lines)), f"exit status {status}")
+        if reason == _UNSUPPORTED:
+            raise ArchiveRefused("it is packed in a way that the installed 7-Zip does not know")
         if status < 0:
             with suppress(ValueError):
                 reason = f"it was ended by {signal.Signals(-status).name}"

@@ -33,12 +33,12 @@ def main() -> None:
 
 def answer(job: dict[str, Any], told: Callable[[int], None], rest: Callable[[], None]) -> dict[str, Any]:
     """What came of a job; `told` is called with progress in bytes, `rest` before what can take long without any."""
-    from mirror.errors import ArchiveError
+    from mirror.errors import ArchiveError, ArchiveRefused
 
     try:
         return _do(job, told, rest)
     except ArchiveError as error:
-        return {"error": str(error)}
+        return {"error": str(error), "refused": isinstance(error, ArchiveRefused)}
     except MemoryError:
         pass  # answered below, where what took the memory has been let go
     except OSError as error:
@@ -47,7 +47,7 @@ def answer(job: dict[str, Any], told: Callable[[int], None], rest: Callable[[], 
         return {"error": _broken(error)}  # gzip and bz2 say so of broken data
     except Exception as error:
         return {"error": _broken(error)}
-    return {"error": f"reading it takes more than {MEMORY >> 20} MiB of memory, which is the limit"}
+    return {"error": f"reading it takes more than {MEMORY >> 20} MiB of memory, which is the limit", "refused": True}
 
 
 def _do(job: dict[str, Any], told: Callable[[int], None], rest: Callable[[], None]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mirror.archives.reading import Volumes, buffered
 from mirror.archives.sevenzz import SevenZz, find_7zz
 from mirror.archives.sink import Sink, Writer
 from mirror.archives.source import CHUNK, Told, copy
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 
 _ENCRYPTED: Final = 0x1 | 0x40
 _KNOWN: Final = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
@@ -84,7 +84,7 @@ class Zip:
         command = find_7zz()
         if command is None:
             names = ", ".join(sorted(_METHODS.get(method, f"method {method}") for method in methods - _KNOWN))
-            raise ArchiveError(f"it is packed with {names}, which takes 7-Zip to unpack: install it (Debian package 7zip)")
+            raise ArchiveRefused(f"it is packed with {names}, which takes 7-Zip to unpack: install it (Debian package 7zip)")
         return SevenZz(command, self._paths, "zip", self._told)
 
 

@@ -14,7 +14,6 @@ from mirror.demo.body import Pattern
 from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub
 from mirror.errors import IndexDamaged, IndexMissing
 from mirror.model import Term
-from mirror.planning.plan import archive_of
 from mirror.planning.volumes import archive_of
 from mirror.store.index import FILE, connect_reader
 

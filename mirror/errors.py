@@ -9,6 +9,16 @@ class MirrorError(Exception):
     exit_code = 1
 
 
+def os_error_text(error: OSError, where: object = None) -> str:
+    """`PATH: reason` of an error of the operating system; `where` stands in for a path that it does not name.
+
+    Of a rename that failed it is the new place: the old one is in our own staging.
+    """
+    place = error.filename2 or error.filename or where
+    reason = error.strerror or str(error)
+    return f"{place}: {reason}" if place else reason
+
+
 class ConfigError(MirrorError):
     """The config or the command line cannot be used; nothing was done."""
 

@@ -87,6 +87,16 @@ class ListingFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ListingRefused(Event):
+    """A listing came whole and is not believed: what was known of `what` stays, and nothing is fetched for it in this run."""
+
+    upstream: str
+    what: str
+    url: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Planned(Event):
     """The plan stands: numbers of files, and bytes to fetch."""
 

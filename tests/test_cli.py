@@ -19,7 +19,7 @@ from tests.command import Outcome, argv, environment, run, start, write_config
 from tests.upstream import FakeUpstream, faults, simple_catalogue
 
 EVERYTHING = 'all]\nresources = ["*"]\nedition = "all"'
-COMMANDS = ("init", "config", "catalog", "plan", "sync", "query", "status", "verify", "demo")
+COMMANDS = ("init", "config", "catalog", "plan", "sync", "query", "status", "verify", "prune", "demo")
 MEMBERS = (
     *("upstream", "resource", "sub_resource", "title", "file", "path", "url", "size", "md5", "sha256", "zones", "formats", "crs"),
     *("edition_date", "updated", "state", "fetched_at", "verified_at"),
@@ -62,7 +62,7 @@ def test_help_names_every_command_and_nothing_that_is_not_there(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("sync",), ("plan",), ("query",), ("status",), ("verify",), ("config", "check"), ("-c", "nowhere.toml", "sync")],
+    [("sync",), ("plan",), ("query",), ("status",), ("verify",), ("prune",), ("config", "check"), ("-c", "nowhere.toml", "sync")],
 )
 def test_without_a_config_each_command_says_what_to_do(arguments: tuple[str, ...], tmp_path: Path) -> None:
     """Exit code 2, one line, and `init` is named."""

@@ -223,3 +223,17 @@ def test_a_whole_config_can_come_from_the_environment(tmp_path: Path) -> None:
     environ = {"ROOT": "/m", "UPSTREAM__GEO__URL": URL, "SUBSCRIPTION__ALL__RESOURCES": "*"}
     settings = loaded(tmp_path, "", {f"INSPIRE_MIRROR_{name}": value for name, value in environ.items()})
     assert settings.subscription["all"].upstream == "geo"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("https://a.example", "a.example/x", "*.example", "a.example:", "a.example:0", "a.example:65536", "user@a.example"),
+        *("é.example", "[::1", "[::g]", "[1::2::3]", "::1", "a..example", "-a.example"),
+    ],
+)
+def test_a_redirect_host_that_is_none_is_told(tmp_path: Path, host: str) -> None:
+    """What was given is not repeated: it may be an address with a key in it."""
+    (line,) = refusal(tmp_path, minimal(upstream=f'redirect_hosts = ["ok.example", "{host}"]'))
+    assert line.startswith("inspire-mirror.toml:5: [upstream.geo] redirect_hosts: item 2 must ")
+    assert host not in line.replace("[upstream.geo]", "")

@@ -59,6 +59,7 @@ _COMMANDS = {
     "query": "ask",
     "status": "ask",
     "verify": "runs",
+    "prune": "prune",
     "demo": "demo",
 }
 """The module of each command, in the order of a first use."""

@@ -16,6 +16,7 @@ from mirror.events import (
     Failed,
     Listed,
     ListingFailed,
+    ListingRefused,
     ListingStarted,
     Note,
     NotUnpacked,
@@ -56,6 +57,8 @@ def _always(event: Event) -> str | None:
             return f"{upstream}: HTTP {status}: told to wait {seconds:.0f} s; all workers wait, then go on at {rate:g} requests/s"
         case ListingFailed(upstream, what, _, reason, _):
             return f"{upstream}: {what} cannot be listed: {reason}"
+        case ListingRefused(_, _, _, reason):
+            return f"refused: {reason}"
         case Failed(key, _, reason, attempts):
             return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})" if attempts else f"{key}: {reason}"
         case NotUnpacked(key, _, reason):
@@ -113,7 +116,8 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if self._quiet and not isinstance(event, Failed | ListingFailed | NotUnpacked | Walled) and not _is_warning(event):
+        shown = Failed | ListingFailed | ListingRefused | NotUnpacked | Walled
+        if self._quiet and not isinstance(event, shown) and not _is_warning(event):
             return
         if line := message(event, self._verbose):
             click.echo(line, err=True)

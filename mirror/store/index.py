@@ -74,11 +74,25 @@ def why_unusable(path: Path, error: sqlite3.Error) -> MirrorError:
             f"the index at {path} is locked by another program (sqlite3 with an open transaction, for example); end that, and try "
             "again: nothing was changed"
         )
-    if path.is_dir():
-        return IndexUnusable(f"there is a folder at {path}, where the index should be; move it away")
-    if _code(error) in _NO_ROOM:
+    for place in (path, *_beside(path)):
+        if place.is_dir():
+            return IndexUnusable(f"there is a folder at {place}, where a file of the index should be; move it away")
+    if _code(error) in _NO_ROOM or (_code(error) == sqlite3.SQLITE_CANTOPEN and _is_full(path.parent)):
         return GuardRefused(f"the disk has no room for the index at {path}, or fails ({error}); nothing was changed")
     return IndexUnusable(f"cannot open the index at {path}: {error}; check the file, its folder and their owner")
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether a file system can hold no more files or bytes; SQLite does not say why it cannot make a file."""
+    try:
+        stats = os.statvfs(folder)
+    except OSError:
+        return False
+    return stats.f_bavail == 0 or (stats.f_files > 0 and stats.f_favail == 0)
 
 
 def connect_reader(root: Path) -> sqlite3.Connection:
@@ -89,18 +103,31 @@ def connect_reader(root: Path) -> sqlite3.Connection:
         Locked: another program has locked even readers out.
     """
     path = root / FILE
-    if not path.exists():
+    log, _ = _beside(path)
+    alone = not (log.exists() and log.stat().st_size)
+    if not path.exists() or (alone and path.is_file() and path.stat().st_size == 0):
         raise missing(root)
-    connection: sqlite3.Connection | None = None
+    # Even a reader of a WAL database writes: it makes a file of shared memory beside it, unless a writer has. Who may not do that,
+    # or has no room for it, reads the file as it lies there, which is sound as long as no write-ahead log belongs to it.
+    forbidden = alone and not os.access(root, os.W_OK, effective_ids=True)
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?{_reading(path)}", uri=True, timeout=30)
+        return _connect(path, "immutable=1" if forbidden else "mode=ro")
+    except sqlite3.Error as error:
+        if alone and is_refused(error):
+            with suppress(sqlite3.Error):
+                return _connect(path, "immutable=1")
+        raise why_unusable(path, error) from error
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=30)
+    try:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT count(*) FROM upstreams").fetchone()
-    except sqlite3.Error as error:
-        if connection is not None:
-            connection.close()
-        raise why_unusable(path, error) from error
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -113,16 +140,6 @@ def missing(root: Path) -> IndexMissing:
             "anew from them"
         )
     return IndexMissing(f"no index at {path}: nothing has been synced to this root yet; run `inspire-mirror sync`")
-
-
-def _reading(path: Path) -> str:
-    """How to open an index for reading.
-
-    Even a reader of a WAL database writes: it makes a file of shared memory beside it, unless a writer has. Who may not do that
-    reads the file as it lies there, which is sound as long as no write-ahead log belongs to it.
-    """
-    alone = not path.with_name(f"{path.name}-wal").exists()
-    return "immutable=1" if alone and not os.access(path.parent, os.W_OK, effective_ids=True) else "mode=ro"
 
 
 class Index:
@@ -143,6 +160,10 @@ class Index:
         from mirror.store.schema import migrations
 
         self.path = root / FILE
+        for place in (self.path, *_beside(self.path)):
+            # SQLite would open it to read, and leave files beside it that are not to be written either.
+            if place.exists() and not place.is_dir() and not os.access(place, os.W_OK, effective_ids=True):
+                raise IndexUnusable(f"cannot write to {place}; check the file and its owner")
         connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None, cached_statements=256)

@@ -368,10 +368,11 @@ class Reader:
 
     @_answer
     def unlisted(self) -> list[dict[str, Any]]:
-        """What the last run could not list, with the reasons: there may be files behind it that nobody knows of yet."""
+        """What the last sync could not list, with the reasons: there may be files behind it that nobody knows of yet."""
         rows = self.connection.execute(
             "SELECT upstream, resource AS what, message AS reason, at FROM events "
-            "WHERE kind = 'listing-failed' AND run_id = (SELECT max(id) FROM runs) ORDER BY id"
+            "WHERE kind IN ('listing-failed', 'listing-refused') AND run_id = (SELECT max(id) FROM runs WHERE command = 'sync') "
+            "ORDER BY id"
         )
         return [dict(row) for row in rows]
 

@@ -12,13 +12,14 @@ import errno
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from mirror.amounts import count_text
-from mirror.errors import TransferError
+from mirror.errors import TransferError, os_error_text
 from mirror.events import Emit, Failed, FileKey, Published
 from mirror.model import RemoteFile
 from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, settled_key
@@ -37,7 +38,12 @@ from mirror.upstream.crawl import in_parallel
 from mirror.upstream.session import Session
 
 _MOST_ROUNDS = 3
-_DISK_IS_FAILING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+_ENDS_THE_RUN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
+"""Errors that are none of the file or folder at hand: the next one would meet them as well."""
+
+
+OBSTACLES = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""What somebody has put in the way, or does not permit: it holds back only what it is in the way of."""
 
 
 class UnitWork:
@@ -213,6 +219,11 @@ class Transfers:
                     # Perhaps the listing is no longer true. Where the bytes are wrong, it is read again before the next try.
                     self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
             return
+        except OSError as error:
+            if error.errno in _ENDS_THE_RUN:
+                raise
+            self._park(job, f"cannot be staged: {os_error_text(error)}", 1)
+            return
         await self._staged(work, file, staged.hashes)
 
     async def _adopt(self, lane: Lane, work: UnitWork, file: RemoteFile) -> Hashes | None:
@@ -292,7 +303,8 @@ class Transfers:
         for series in {group.work.unit.series for group in groups if not group.work.unpublished}:
             newest = self._holdings.newest_of(self._session.upstream, series)
             if newest and not self._keeps_alias(series):
-                await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
+                with suppress(*OBSTACLES):  # the end of the run tries again, and says what was in the way
+                    await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
         for group in groups:
             work = group.work
             for name in group.names:
@@ -315,9 +327,9 @@ class Transfers:
                 try:
                     self._tree.publish(group.work.folder, names, replacing=ours, leaving=leaving)
                 except OSError as error:
-                    if error.errno in _DISK_IS_FAILING:
+                    if error.errno in _ENDS_THE_RUN:
                         raise
-                    group.obstacle = f"something is in the way: {error.filename}: {error.strerror}"
+                    group.obstacle = f"something is in the way: {os_error_text(error)}"
         last = {id(group.work): group for group in groups}
         return [self._stamp(group.work) if last[id(group.work)] is group else None for group in groups]
 

@@ -166,7 +166,7 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
 
 def _print_sync(report: Report) -> None:
     done, account = report.done, report.account
-    if report.outcome in ("complete", "incomplete"):
+    if report.outcome in ("complete", "incomplete") or account.expected:
         click.echo(
             f"{report.outcome}: {account.verified:,} of {count_text(account.expected, 'wanted file')} here and verified; "
             f"{done['add']:,} added, {done['replace']:,} replaced, {size_text(done['bytes'])} fetched"

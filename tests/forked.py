@@ -108,7 +108,7 @@ def _sync(order: Mapping[str, Any]) -> int:
     settings = from_mapping(order["settings"], Path(order["folder"]), {})
     now = datetime.fromisoformat(order.get("now", LONG_AFTER.isoformat()))
     if order.get("verify"):
-        return asyncio.run(verify(settings, full=True, repair=True, now=lambda: now)).exit_code
+        return asyncio.run(verify(settings, full=True, repair=True, now=lambda: now, patience=HASTE)).exit_code
     return asyncio.run(sync(settings, now=lambda: now, patience=HASTE)).exit_code
 
 

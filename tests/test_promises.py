@@ -119,7 +119,7 @@ class Mirrored(RuleBasedStateMachine):
         self.ledger = Ledger(folder / "root", self.truth)
         self.tables: dict[str, dict[str, Any]] = {"one": {"resources": ["*"], "edition": "all"}}
         self.troubled = False
-        self.killed = self.lost = False
+        self.killed = self.lost = self.clean = False
         self.runs = 0
         self._said: SimpleQueue[str] = SimpleQueue()
         (folder / "root").mkdir(parents=True)
@@ -238,7 +238,7 @@ class Mirrored(RuleBasedStateMachine):
             "wrong MD5": [replace(last, md5="0" * 32)],
             "wrong size": [replace(last, size=last.body.size + 1)],
             "unsafe name": [last, self.truth.file(".hidden", 10)],
-            "twice": [last, self.truth.again(last)],
+            "twice": [last, self.truth.again(last, last.body.size + 1)],
         }[how]
         self.truth.publish(resource, replace(sub, files=(*sub.files[:-1], *bad)))
         self.say(f"{sub.id}")
@@ -382,9 +382,8 @@ class Mirrored(RuleBasedStateMachine):
         ledger = self.ledger
         self.upstream.heal()
         self.troubled = False
-        rows = {path: size for path, size, _, _ in ledger.rows()}
-        sizes = {path: (ledger.root / "data" / "gpf" / path).stat().st_size for path in ledger.damaged.keys() & ledger.seen.keys()}
-        wrong = {path for path in rows if path in ledger.deleted or (path in sizes and (full or sizes[path] != rows[path]))}
+        rows = {path: (size, md5) for path, size, md5, _ in ledger.rows()}
+        wrong = {path for path, (size, md5) in rows.items() if not ledger.is_here(path, size, md5 if full else None)}
         doubtful = ledger.deleted | ledger.damaged.keys() | self._pathless()
         try:
             findings = asyncio.run(verify(self._settings(), full=full, repair=repair, now=self.clock, patience=NO_PATIENCE))
@@ -478,7 +477,9 @@ class Mirrored(RuleBasedStateMachine):
         report = self._run(self._sync(()))
         assert report.outcome == "complete", (report.reason, report.failed)
         self._judge(report, ())
-        assert self._run(self._sync(())).requests == self.upstream.count("capabilities") == 1
+        report = self._run(self._sync(()))
+        assert report.requests == self.upstream.count("capabilities") == 1
+        self._judge(report, ())
 
     def _settings(self) -> Settings:
         return from_mapping(self.config, self.folder, {})
@@ -524,7 +525,10 @@ class Mirrored(RuleBasedStateMachine):
         tables = {name: table for name, table in self.tables.items() if name in (names or self.tables)}
         if report.outcome == "complete":
             self.lost = False
-            self.ledger.complete(report, tables, everything=tables == self.tables)
+            self.ledger.complete(report, tables)
+            if tables == self.tables:
+                self.ledger.complete_for_all(self.clean)
+        self.clean = report.outcome == "complete" and tables == self.tables
 
     def _everything(self) -> dict[str, str]:
         return {path: md5 for path, md5 in tree_of(self.ledger.root).items() if not path.endswith(("-wal", "-shm"))}

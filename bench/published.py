@@ -59,7 +59,7 @@ def fill(root: Path, listing_: Iterator[tuple[Resource, list[ListedSub]]], *, ne
                         _make(tree.data / folder.relative, one.files)
                     _hold(catalogue, holdings, unit, one.files, tree.stamp(folder), at)
         catalogue.save_resources(UPSTREAM, resources, complete=True)
-        holdings.refresh_states(UPSTREAM)
+        holdings.refresh_states(UPSTREAM, at=at)
         catalogue.save_upstream(UPSTREAM, UpstreamFacts(newest, at))
 
 

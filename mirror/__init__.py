@@ -24,7 +24,7 @@ __all__ = ["__version__", "open"]
 
 
 def open(path: str | os.PathLike[str]) -> Mirror:  # noqa: A001 - `mirror.open` is what it does
-    """Open a mirror by its root folder (to query) or by its config file (to query, plan and sync).
+    """Open a mirror by its root folder (to query) or by its config file (to query, plan, sync and prune).
 
     Raises:
         ConfigError: the config file cannot be used.

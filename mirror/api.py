@@ -15,6 +15,7 @@ from mirror.model import BBox
 from mirror.store.query import Filters, MirroredFile, Reader
 
 if TYPE_CHECKING:
+    from mirror.pruning import PruneReport
     from mirror.settings import Settings
     from mirror.sync import PlannedAction, Report
 
@@ -23,7 +24,7 @@ Day = date | str
 
 
 class Mirror:
-    """One mirror, opened by its root (to query) or by its config (to query, plan and sync). Usable as a context manager."""
+    """One mirror, opened by its root (to query) or by its config (to query, plan, sync and prune). Usable as a context manager."""
 
     def __init__(self, root: Path, settings: Settings | None = None) -> None:
         self.root = root
@@ -99,6 +100,15 @@ class Mirror:
         from mirror.sync import sync
 
         return asyncio.run(sync(self._need_settings(), names, wait=wait, retry=retry))
+
+    def prune(self, *names: str, dry_run: bool = False, wait: bool = False) -> PruneReport:
+        """Delete the editions that no subscription keeps, of the named subscriptions or of all; with `dry_run`, say only which.
+
+        Needs a mirror opened by its config. Raises ConfigError, Locked, GuardRefused, IndexUnusable.
+        """
+        from mirror.pruning import prune
+
+        return asyncio.run(prune(self._need_settings(), names, dry_run=dry_run, wait=wait))
 
     def _need_settings(self) -> Settings:
         if self._settings is None:

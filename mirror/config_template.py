@@ -47,7 +47,7 @@ _KEY = """\
 
 _SUBSCRIPTION = """
 [limits]
-#min_free = "1 GiB"                     # a sync that would leave less free on the disk is refused, before it fetches anything
+#min_free = "1 GiB"                     # a sync that would leave less free on the disk is refused, or stopped on its way
 
 # What to keep; any number of such tables, each with a name of its own. A list that is left out does not filter.
 #[subscription.topo-savoie]

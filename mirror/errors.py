@@ -9,6 +9,16 @@ class MirrorError(Exception):
     exit_code = 1
 
 
+def os_error_text(error: OSError, where: object = None) -> str:
+    """`PATH: reason` of an error of the operating system; `where` stands in for a path that it does not name.
+
+    Of a rename that failed it is the new place: the old one is in our own staging.
+    """
+    place = error.filename2 or error.filename or where
+    reason = error.strerror or str(error)
+    return f"{place}: {reason}" if place else reason
+
+
 class ConfigError(MirrorError):
     """The config or the command line cannot be used; nothing was done."""
 
@@ -16,13 +26,14 @@ class ConfigError(MirrorError):
 
 
 class Locked(MirrorError):
-    """Another run holds the lock of this root; `brief` if only for a moment, to write something down."""
+    """Another run, of the process `holder`, holds the lock of this root; `brief` if only for a moment, to write something down."""
 
     exit_code = 3
 
-    def __init__(self, message: str, *, brief: bool = False) -> None:
+    def __init__(self, message: str, *, brief: bool = False, holder: str = "unknown") -> None:
         super().__init__(message)
         self.brief = brief
+        self.holder = holder
 
 
 class GuardRefused(MirrorError):

@@ -87,6 +87,16 @@ class ListingFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ListingRefused(Event):
+    """A listing came whole and is not believed: what was known of `what` stays, and nothing is fetched for it in this run."""
+
+    upstream: str
+    what: str
+    url: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Planned(Event):
     """The plan stands: numbers of files, and bytes to fetch."""
 
@@ -177,11 +187,19 @@ class Withdrawn(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting(Event):
+    """Another run, of the process `holder`, has the mirror; this one waits for it to end. Sent once."""
+
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Checking(Event):
-    """A verification begins: so many files and bytes are to be looked at."""
+    """A verification begins: so many files and bytes are to be looked at; if not `hashed`, only at their sizes."""
 
     files: int
     bytes: int
+    hashed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
@@ -17,13 +18,16 @@ from mirror.errors import GuardRefused, IndexDamaged, IndexMissing, IndexUnusabl
 from mirror.events import Checked, Checking, Emit, FileKey, Note
 from mirror.settings import Settings
 from mirror.steps import step
+from mirror.store.departures import Departures, leaving_folders
 from mirror.store.holdings import Held, Holdings, held_files
-from mirror.store.index import FILE, BrokenRow, Index, connect_reader, find_damage, why_unusable
+from mirror.store.index import FILE, BrokenRow, Index, connect_reader, find_damage, is_damage, why_unusable
 from mirror.store.journal import Journal
 from mirror.store.rescue import set_aside
+from mirror.store.trash import Trash
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
 from mirror.sync.archive_checks import broken_archives
+from mirror.sync.leaving import Exit
 from mirror.sync.reconcile import reconcile
 from mirror.transfer.receive import sha256_file
 from mirror.upstream.session import Patience
@@ -67,15 +71,17 @@ class Findings:
 
     @property
     def exit_code(self) -> int:
-        """0 if the mirror is now as it should be, else 1; where the index could not be rebuilt, that of the sync that was to."""
-        if self.rebuilt and self.repair is not None and self.repair.exit_code:
+        """0 if the mirror is now as it should be, else 1; that of the sync that was to repair it, if it was interrupted, or had to
+        rebuild the index and could not.
+        """
+        if self.repair is not None and (self.rebuilt or self.repair.outcome == "interrupted") and self.repair.exit_code:
             return self.repair.exit_code
         return int(any(not fault.repaired for fault in self.all_faults))
 
     def as_json(self) -> dict[str, Any]:
         """The document of `verify --json`."""
         return {
-            "outcome": "faults" if self.exit_code else "complete",
+            "outcome": "interrupted" if self.exit_code == 130 else "faults" if self.exit_code else "complete",
             "exit_code": self.exit_code,
             "files": self.files,
             "bytes": self.bytes,
@@ -125,8 +131,11 @@ async def verify(
     if names:
         wishes_of(settings, names)
     try:
-        await asyncio.to_thread(_check_index, settings.root, full)
-        return await _verify(settings, names, full=full, repair=repair, wait=wait, emit=emit, now=now, patience=patience)
+        try:
+            await asyncio.to_thread(_check_index, settings.root, full)
+            return await _verify(settings, names, full=full, repair=repair, wait=wait, emit=emit, now=now, patience=patience)
+        except sqlite3.Error as error:
+            raise why_unusable(settings.root / FILE, error) from error
     except (IndexMissing, IndexDamaged) as error:
         # Nothing is made where nothing is, least of all an empty mirror on a disk that is not mounted.
         if not repair or not any(Tree(settings.root).folders(name) for name in settings.upstream):
@@ -153,7 +162,7 @@ async def _rebuild(
     patience: Patience | None,
 ) -> Findings:
     if isinstance(error, IndexDamaged):
-        with await hold_lock(settings.root, wait=wait):
+        with await hold_lock(settings.root, wait=wait, emit=emit):
             place = set_aside(settings.root, now())
         emit(Note(f"the damaged index is set aside as {place}", "warning"))
     report = await sync(settings, (), emit=emit, wait=wait, now=now, patience=patience)
@@ -179,23 +188,36 @@ async def _verify(
     tree = Tree(settings.root)
     with ExitStack() as stack:
         try:
-            stack.enter_context(await hold_lock(settings.root, wait=wait and repair))
+            stack.enter_context(await hold_lock(settings.root, wait=wait and repair, emit=emit))
         except (Locked, GuardRefused):
             if repair:
                 raise
             findings, sound, _ = await _look(tree, settings.root, names, full=full, emit=emit)
             return await _look_inside(tree, settings, findings, sound)
-        index = stack.enter_context(Index(settings.root))
-        holdings, journal = Holdings(index), Journal(index)
-        await settle_killed(tree, holdings, journal, at=now())
+        with _writing(repair=repair, emit=emit), Index(settings.root) as index:
+            await settle_killed(tree, Holdings(index), Journal(index), at=now())
+            await Exit(Departures(index, Journal(index)), Trash(tree), emit, now).finish()
         findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
         await _look_inside(tree, settings, findings, sound)
-        if full:
-            holdings.mark_verified((held.id for held in sound), at=now())
-        record_wrong(tree, holdings, journal, wrong, findings, quarantine=repair, at=now())
+        with _writing(repair=repair, emit=emit), Index(settings.root) as index:
+            holdings, journal = Holdings(index), Journal(index)
+            if full:
+                holdings.mark_verified((held.id for held in sound), at=now())
+            record_wrong(tree, holdings, journal, wrong, findings, quarantine=repair, at=now())
     if repair and wrong:
         await fetch_again(settings, wrong, findings, emit=emit, wait=wait, now=now, patience=patience)
     return findings
+
+
+@contextmanager
+def _writing(*, repair: bool, emit: Emit) -> Iterator[None]:
+    """A verification looks also where it cannot write down what it finds, on a full disk for example; a repair does not."""
+    try:
+        yield
+    except (GuardRefused, Locked, sqlite3.Error) as error:
+        if repair or is_damage(error):
+            raise
+        emit(Note(f"the index cannot be written, so what is found stays unrecorded: {error}", "warning"))
 
 
 async def settle_killed(tree: Tree, holdings: Holdings, journal: Journal, *, at: datetime) -> None:
@@ -221,18 +243,21 @@ def record_wrong(
     Also without an order to repair: the next sync knows, and queries no longer point at them; all of that before anything is moved.
     What upstream no longer lists stays where it is, as nothing can take its place.
     """
-    holdings.mark_damaged(held.id for held in wrong)
+    moving = [held for held in wrong if quarantine and holdings.is_listed(held.id)]
+    with holdings.transaction():
+        holdings.mark_damaged(held.id for held in wrong)
+        for number, (held, fault) in enumerate(zip(wrong, findings.faults, strict=True)):
+            if held.sound or held in moving:
+                about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
+                journal.event("damaged", at=at, about=about, message=fault.problem)
+            if quarantine and held not in moving:
+                findings.faults[number] = replace(
+                    fault, problem=f"{fault.problem}; upstream no longer has it, so it stays as it is"
+                )
     step("verify: damage entered")
-    for number, (held, fault) in enumerate(zip(wrong, findings.faults, strict=True)):
-        moved = False
-        if quarantine and holdings.is_listed(held.id):
-            moved = tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file) is not None
-            step("verify: damaged file set aside")
-        elif quarantine:
-            findings.faults[number] = replace(fault, problem=f"{fault.problem}; upstream no longer has it, so it stays as it is")
-        if held.sound or moved:
-            about = FileKey(held.upstream, held.resource, held.sub_resource, held.file)
-            journal.event("damaged", at=at, about=about, message=fault.problem)
+    for held in moving:
+        tree.quarantine(Folder(held.upstream, held.resource, held.sub_resource), held.file)
+        step("verify: damaged file set aside")
 
 
 async def fetch_again(
@@ -259,17 +284,24 @@ async def fetch_again(
 async def _look(tree: Tree, root: Path, names: Sequence[str], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:
     """Compare tree and index, reading only; what is sound and what is wrong by the rows of the end."""
     with closing(connect_reader(root)) as index:
-        known = list(held_files(index, names))
-        emit(Checking(len(known), sum(held.size for held in known)))
+        rows = list(held_files(index, names))
+        known = _staying(index, rows)
+        emit(Checking(len(known), sum(held.size for held in known), full))
         findings, sound, wrong = await _compare(tree, known, full=full, emit=emit)
         if not names:
-            folders = {Folder(held.upstream, held.resource, held.sub_resource) for held in known}
+            folders = {Folder(held.upstream, held.resource, held.sub_resource) for held in rows}
             findings.foreign += [str(path) for path in tree.unknown_folders(folders)]
-        # A sync may have replaced files since their rows were read.
-        current = {held.id: held for held in held_files(index, names)}
+        # A sync may have replaced files, or a prune deleted them, since their rows were read.
+        current = {held.id: held for held in _staying(index, list(held_files(index, names)))}
         still = [current.get(held.id) == held for held in wrong]
         findings.faults = [fault for fault, true in zip(findings.faults, still, strict=True) if true]
         return findings, sound, [held for held, true in zip(wrong, still, strict=True) if true]
+
+
+def _staying(index: sqlite3.Connection, rows: Sequence[Held]) -> list[Held]:
+    """The published files but those that a prune has announced to take away."""
+    leaving = leaving_folders(index)
+    return [held for held in rows if Folder(held.upstream, held.resource, held.sub_resource) not in leaving]
 
 
 async def _compare(tree: Tree, holdings: Sequence[Held], *, full: bool, emit: Emit) -> tuple[Findings, list[Held], list[Held]]:

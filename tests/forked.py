@@ -6,7 +6,6 @@ ended, its exit code (that of a signal is negative).
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import os
@@ -14,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -23,11 +23,14 @@ from typing import Any
 
 import mirror
 import mirror.steps
+from mirror.cli.commands.runs import run_until_signal
+from mirror.errors import MirrorError
 from mirror.settings import from_mapping
 from mirror.sync import sync
 from mirror.verifying import verify
 
 from .mirrored import HASTE, LONG_AFTER
+from .mounts import Disk
 from .refusing import refuse_exchange
 
 _PROJECT = Path(mirror.__file__).parent.parent
@@ -54,9 +57,10 @@ class Syncs:
     ) -> int:
         """One sync to its end; returns its exit code. `started` is handed what kills it; `more` are members of the order.
 
-        `step` and `occurrence` name where it is to be killed, or sent `signal`; `passed` a file for the names of all steps that it
-        passes, one a line; with `exchange` false the kernel does not exchange two folders; with `verify` it repairs instead; `now`
-        is the time of its clock, as ISO 8601.
+        `step` and `occurrence` name where it is to be killed, or sent `signal`, or where the disk at `fill` fills up until it has
+        `leave` pages, or `inodes`. The names of all steps that it passes are written to the file `passed`, one a line; what it has
+        to say to the file `said`. With `exchange` false the kernel does not exchange two folders; with `verify` it repairs instead;
+        `now` is the time of its clock, as ISO 8601.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -104,16 +108,39 @@ def main() -> None:
 def _sync(order: Mapping[str, Any]) -> int:
     if not order.get("exchange", True):
         refuse_exchange()
-    arrange(order.get("step"), order.get("occurrence", 1), order.get("signal", signal.SIGKILL), order.get("passed"))
+    arrange(order.get("step"), order.get("occurrence", 1), _strike(order), order.get("passed"))
+    code, said = _outcome(order)
+    if order.get("said"):
+        Path(order["said"]).write_text(said, "utf-8")
+    return code
+
+
+def _outcome(order: Mapping[str, Any]) -> tuple[int, str]:
+    """The exit code that the command would have, and what it would say; that of an error which nobody foresaw is 70."""
     settings = from_mapping(order["settings"], Path(order["folder"]), {})
     now = datetime.fromisoformat(order.get("now", LONG_AFTER.isoformat()))
-    if order.get("verify"):
-        return asyncio.run(verify(settings, full=True, repair=True, now=lambda: now, patience=HASTE)).exit_code
-    return asyncio.run(sync(settings, now=lambda: now, patience=HASTE)).exit_code
+    try:
+        if order.get("verify"):
+            return run_until_signal(verify(settings, full=True, repair=True, now=lambda: now, patience=HASTE)).exit_code, ""
+        report = run_until_signal(sync(settings, now=lambda: now, patience=HASTE))
+    except KeyboardInterrupt:
+        return 130, ""
+    except MirrorError as error:
+        return error.exit_code, str(error)
+    except Exception:
+        return 70, traceback.format_exc()
+    return report.exit_code, report.reason
 
 
-def arrange(name: str | None, occurrence: int, number: int, passed: str | None = None) -> None:
-    """Let this process meet a signal when it passes the step `name` for the `occurrence`th time; write down what it passes."""
+def _strike(order: Mapping[str, Any]) -> Callable[[], None]:
+    if (place := order.get("fill")) is not None:
+        made, count = Disk(Path(place)), order.get("leave", 0)
+        return lambda: made.leave_inodes(count) if order.get("inodes") else made.leave(count)
+    return lambda: os.kill(os.getpid(), order.get("signal", signal.SIGKILL))
+
+
+def arrange(name: str | None, occurrence: int, strike: Callable[[], None], passed: str | None = None) -> None:
+    """Let `strike` happen when this process passes the step `name` for the `occurrence`th time; write down what it passes."""
     lock, count = threading.Lock(), itertools.count(1)
     # Unbuffered: what was passed before a kill stands in it.
     log = os.open(passed, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if passed else None
@@ -123,7 +150,7 @@ def arrange(name: str | None, occurrence: int, number: int, passed: str | None =
             if log is not None:
                 os.write(log, f"{passing}\n".encode())
             if passing == name and next(count) == occurrence:
-                os.kill(os.getpid(), number)
+                strike()
 
     mirror.steps.on_step = on_step
 

@@ -14,6 +14,7 @@ from typing import Any
 from mirror.demo.body import Pattern
 from mirror.demo.catalogue import Catalogue, SampleFile, SampleSub
 from mirror.events import Event
+from mirror.pruning import PruneReport, prune
 from mirror.settings import Settings, from_mapping
 from mirror.store.index import FILE
 from mirror.sync import PlannedAction, Report, plan, sync
@@ -56,6 +57,7 @@ class Mirrored:
 
         self.upstream_options: dict[str, Any] = {}
         self.limits: dict[str, Any] = {"min_free": 0}
+        self.patience = HASTE
         self.events: list[Event] = []
 
     @property
@@ -69,13 +71,20 @@ class Mirrored:
         """One sync. The log of the upstream and the events are of this run only."""
         self.upstream.clear()
         self.events.clear()
-        return await sync(self.settings, names, emit=self.events.append, now=self.clock, patience=HASTE)
+        return await sync(self.settings, names, emit=self.events.append, now=self.clock, patience=self.patience)
+
+    async def prune(self, *names: str, dry_run: bool = False) -> PruneReport:
+        """One prune, or the preview of one; nothing may be asked of the upstream."""
+        self.upstream.clear()
+        report = await prune(self.settings, names, dry_run=dry_run, emit=self.events.append, now=self.clock)
+        assert self.upstream.requests == []
+        return report
 
     async def plan(self, *, keeps: bool = False) -> tuple[Report, list[PlannedAction]]:
         """What a sync would do."""
         self.upstream.clear()
         actions: list[PlannedAction] = []
-        report = await plan(self.settings, visit=actions.append, keeps=keeps, now=self.clock, patience=HASTE)
+        report = await plan(self.settings, visit=actions.append, keeps=keeps, now=self.clock, patience=self.patience)
         return report, actions
 
     def requests(self) -> dict[str, int]:

@@ -167,12 +167,28 @@ def test_a_listing_made_on_the_day_of_publication_is_read_once_more(updated: str
     assert unsettled(updated, NOON - age, NOON) is expected
 
 
-def test_the_high_water_mark_rises_to_the_last_day_seen_and_no_further_than_today() -> None:
-    def seen(*days: str, previous: date | None = None) -> date | None:
-        return next_high_water([Resource(day, "", updated=day) for day in days], previous, NOON)
+def seen(*days: str, previous: date | None = None, known: tuple[str, ...] = (), full: bool = False) -> date | None:
+    """The high water after resources of these days were listed, of which some were known as they are."""
+    listed = [Resource(day, "", updated=day) for day in days]
+    return next_high_water(listed, {day: Resource(day, "", updated=day) for day in known}, previous, NOON, full=full)
 
+
+def test_the_high_water_mark_rises_to_the_last_day_seen() -> None:
     assert seen() is None
     assert seen("2026-01-01", "2026-02-01") == date(2026, 2, 1)
     assert seen("2026-01-01", previous=date(2026, 2, 1)) == date(2026, 2, 1)
-    assert seen("2026-01-01", "2099-01-01") == date(2026, 3, 10)
     assert seen("no day") is None
+
+
+def test_a_day_to_come_does_not_raise_it_neither_now_nor_when_it_has_come() -> None:
+    """It would hide what is published until then, and when its clock is set right the publisher would seem to go back."""
+    assert seen("2026-01-01", "2099-01-01") == date(2026, 1, 1)
+    assert seen("2026-01-01", "2026-03-09", previous=date(2026, 1, 1), known=("2026-03-09",)) == date(2026, 1, 1)
+    assert seen("2026-01-01", "2026-03-09", previous=date(2026, 1, 1)) == date(2026, 3, 9)
+
+
+def test_a_full_listing_says_anew_what_the_last_day_is() -> None:
+    """It may be an earlier one: the newest entry was withdrawn."""
+    known = ("2026-01-01", "2026-02-01")
+    assert seen("2026-01-01", previous=date(2026, 2, 1), known=known, full=True) == date(2026, 1, 1)
+    assert seen(*known, previous=date(2026, 2, 1), known=known, full=True) == date(2026, 2, 1)

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from mirror.cli.app import cli
+from mirror.pruning import PruneAction, PruneRefusal, PruneReport
 from mirror.settings import Limits, Serve, Settings, Subscription, Upstream, from_mapping, warnings
 from mirror.store.index import Index
 from mirror.store.query import MirroredFile
@@ -203,7 +204,10 @@ def test_fields_of_the_json_documents_are_documented() -> None:
     sync, query = section(COMMANDS, "sync"), section(COMMANDS, "query")
     for field in Report().as_json():
         assert f"`{field}`" in sync, field
+    for field in (*PruneReport().as_json(), *PruneReport(dry_run=True).as_json(), *PruneAction.__slots__, *PruneRefusal.__slots__):
+        assert f"`{field}`" in section(COMMANDS, "prune"), field
     assert ", ".join(name for name in MirroredFile._fields if name != "members") in " ".join(query.split())
+    assert "`members`" in query
 
 
 # -- the index

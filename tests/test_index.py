@@ -252,7 +252,7 @@ def test_states_of_a_series(index: Index) -> None:
         store(index, units[f"E{year}"], FILES[0])
     holdings.parked.park(units["E2025"].id, FILES[0], "404", 3, at=AT)
     index.connection.execute("UPDATE sub_resources SET withdrawn_at = 'now' WHERE sub_resource = 'E2022'")
-    assert holdings.refresh_states(UP) == {"S": ("BDTOPO", "E2024")}
+    assert holdings.refresh_states(UP, at=AT) == {"S": ("BDTOPO", "E2024")}
     assert column(index, "SELECT state FROM sub_resources ORDER BY sub_resource") == [
         "withdrawn",
         "superseded",
@@ -268,7 +268,7 @@ def test_an_incomplete_edition_is_not_the_newest(index: Index) -> None:
     holdings = Holdings(index)
     store(index, units["BDTOPO_2024"], FILES[0])
     holdings.record(units["BDTOPO_2025"].id, units["BDTOPO_2025"].sub.updated, [StoredFile(FILES[0], 1, "1" * 32, "s")], at=AT)
-    (newest,) = holdings.refresh_states(UP).values()
+    (newest,) = holdings.refresh_states(UP, at=AT).values()
     assert newest == ("BDTOPO", "BDTOPO_2024")
     store(index, units["BDTOPO_2025"], FILES[0])
     holdings.unsettle(units["BDTOPO_2025"].id)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from mirror.errors import GuardRefused, Locked
+from mirror.store.index import FILE
 from mirror.store.lock import is_locked, root_lock
+from mirror.store.query import Filters, Reader
 from mirror.sync import hold_lock
+
+from .command import run, start, write_config
+from .mirrored import Mirrored, offered, tree_of
+from .upstream import Exchange, FakeUpstream, simple_catalogue
 
 _HOLD = """
 import sys
@@ -88,3 +98,104 @@ def test_a_root_that_cannot_be_written_is_refused_with_its_path(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(GuardRefused, match="file/root"), root_lock(tmp_path / "file" / "root"):
         pass
+
+
+# -- several programs
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeUpstream]:
+    with FakeUpstream(simple_catalogue(2, 3, 2)).in_thread() as fake:
+        yield fake
+
+
+def test_syncs_of_disjoint_subscriptions_queue(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """With --wait both end complete, one after the other; without it, exit code 3; who only asks needs no lock."""
+    write_config(tmp_path, upstream.url, 'a]\nresources = ["BDALPHA"]', 'b]\nresources = ["BDBRAVO"]')
+    came, go_on = threading.Event(), threading.Event()
+
+    async def held_up(exchange: Exchange) -> web.StreamResponse:
+        came.set()
+        await asyncio.to_thread(go_on.wait)
+        return await exchange.send(exchange.answer())
+
+    upstream.script("download", [held_up])
+    with start("sync", "a", "--wait", cwd=tmp_path) as first:
+        assert came.wait(60)
+        with start("sync", "b", "--wait", cwd=tmp_path) as second, start("sync", "a", "b", "--wait", cwd=tmp_path) as third:
+            turned_away = run("sync", "b", cwd=tmp_path)
+            assert (turned_away.code, f"pid {first.pid}" in turned_away.err) == (3, True)
+            assert run("verify", "--repair", cwd=tmp_path).code == 3
+            for reading in ("query", "status", "verify"):
+                assert run(reading, cwd=tmp_path).code == 0
+            assert second.poll() is None
+            go_on.set()
+            assert [process.wait(60) for process in (first, second, third)] == [0, 0, 0]
+            for process in (first, second, third):
+                process.communicate()
+    assert tree_of(tmp_path / "mirror" / "data" / "gpf") == offered(upstream.catalogue)
+    outcome = run("verify", "--full", "--json", cwd=tmp_path)
+    assert (outcome.code, outcome.json["files"], outcome.json["foreign"]) == (0, 12, [])
+
+
+def test_the_file_of_the_lock_stays(tmp_path: Path) -> None:
+    """A lock on a file that is gone locks nothing, and two runs would each have one."""
+    with root_lock(tmp_path):
+        first = (tmp_path / ".staging" / "lock").stat().st_ino
+    with root_lock(tmp_path):
+        assert (tmp_path / ".staging" / "lock").stat().st_ino == first
+
+
+# -- an index that another program has locked
+
+
+@contextmanager
+def another_program(root: Path, mode: str) -> Iterator[None]:
+    """Another process, with a transaction open in the index."""
+    script = f"import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('BEGIN {mode}'); print(); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(root / FILE)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        yield
+        process.communicate()
+
+
+@pytest.mark.parametrize("mode", ["IMMEDIATE", "EXCLUSIVE"])
+async def test_an_index_that_is_locked_by_another_program_is_told_so(upstream: FakeUpstream, tmp_path: Path, mode: str) -> None:
+    """Exit code 3 and nothing is changed; what only reads is not kept waiting; afterwards all goes on."""
+    mirror = Mirrored(tmp_path / "root", upstream)
+    await mirror.sync()
+    before, upstream.catalogue = mirror.tree(), simple_catalogue(3, 3, 2)
+    with another_program(mirror.root, mode):
+        with pytest.raises(Locked, match=r"index\.sqlite is locked by another program") as refused:
+            await mirror.sync()
+        assert (refused.value.exit_code, len(str(refused.value).splitlines())) == (3, 1)
+        assert upstream.requests == []
+        assert len(list(Reader(mirror.root).files(Filters()))) == 12
+        assert (await mirror.plan())[0].planned["add"] == 6
+    assert mirror.tree() == before
+    assert not (mirror.root / ".staging" / "quarantine").exists()
+    assert (await mirror.sync()).exit_code == 0
+    assert mirror.tree() == offered(upstream.catalogue)
+
+
+async def test_an_index_that_is_locked_in_the_middle_ends_the_run(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Exit code 1, with the cause; what had come is here, and is not fetched again."""
+    mirror = Mirrored(tmp_path / "root", upstream)
+    with closing(sqlite3.connect(tmp_path / "none", check_same_thread=False)) as other:
+
+        async def lock(exchange: Exchange) -> web.StreamResponse:
+            other.execute("ATTACH ? AS mirror", (str(mirror.root / FILE),))
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("UPDATE mirror.runs SET outcome = NULL")
+            return await exchange.send(exchange.answer())
+
+        upstream.script("download", [lock])
+        report = await mirror.sync()
+        assert (report.exit_code, len(report.reason.splitlines())) == (1, 1)
+        assert "another program" in report.reason
+        other.rollback()
+    assert (await mirror.sync()).exit_code == 0
+    assert mirror.requests()["download"] < 12
+    assert mirror.tree() == offered(upstream.catalogue)

@@ -8,10 +8,8 @@ import json
 import logging
 import re
 import socket
-import ssl
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -29,6 +27,7 @@ from mirror.events import Event, Requested, Retrying, Walled
 from mirror.upstream.answer import LARGEST_FEED, read_retry_after
 from mirror.upstream.session import Feed, Patience, Session, user_agent
 
+from .tls import over_tls
 from .upstream import FakeUpstream, Fault, faults, simple_catalogue
 
 CATALOGUE = simple_catalogue(resources=1, subs=1, files=1, size=1000)
@@ -214,12 +213,25 @@ async def test_what_is_final_is_not_tried_again(upstream: FakeUpstream, code: in
 async def test_a_page_that_never_comes_is_the_page_while_others_come(upstream: FakeUpstream) -> None:
     """The first pages lost are told as such; when one after the other is lost, it is the upstream."""
     upstream.script("capabilities", [faults.status(500)], forever=True)
-    async with session(upstream, patience=BRIEF) as client:
+    async with session(upstream.url, patience=BRIEF) as client:
         for _ in range(4):
             with pytest.raises(RequestFailed, match="HTTP 500"):
                 await capabilities(client, upstream)
         with pytest.raises(UpstreamUnavailable, match="HTTP 500"):
             await capabilities(client, upstream)
+
+
+@pytest.mark.parametrize("fault", [faults.status(500), faults.close_before_response()])
+async def test_pages_that_never_come_are_the_pages_while_the_upstream_answers(upstream: FakeUpstream, fault: Fault) -> None:
+    """However many they are, and though nothing else is asked in between. Soon they are asked for once only."""
+    upstream.script("resource", [fault], forever=True)
+    async with session(upstream.url, patience=BRIEF) as client:
+        for _ in range(8):
+            upstream.clear()
+            with pytest.raises(RequestFailed):
+                await client.feed(f"{upstream.base}/resource/X", {}, JSON)
+        assert upstream.count("resource") <= 2  # the transport itself asks twice where a connection that was open has gone
+        await capabilities(client, upstream)
 
 
 async def test_a_page_that_comes_clears_the_count_of_lost_ones(upstream: FakeUpstream) -> None:
@@ -372,20 +384,6 @@ async def test_an_encoding_that_was_not_asked_for_is_refused(upstream: FakeUpstr
 
 
 # -- certificates
-
-
-@asynccontextmanager
-async def over_tls(fake: FakeUpstream, authority: trustme.CA, name: str) -> AsyncIterator[str]:
-    """Serves `fake` with a certificate for `name`, and yields its address."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(name).configure_cert(context)
-    runner = web.AppRunner(fake.application(), access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        yield f"https://127.0.0.1:{runner.addresses[0][1]}/telechargement"
-    finally:
-        await runner.cleanup()
 
 
 async def test_an_authority_of_our_own_is_named_in_ca_file(tmp_path: Path) -> None:

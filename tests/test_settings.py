@@ -274,3 +274,11 @@ def test_an_upstream_that_is_not_there_is_refused_with_the_nearest(tmp_path: Pat
 def test_a_subscription_without_any_upstream_is_refused(tmp_path: Path) -> None:
     (line,) = refusal(tmp_path, 'root = "/m"\n[subscription.x]\nresources = ["A"]')
     assert line.endswith("[subscription.x] upstream: there is no [upstream.NAME] table")
+
+
+def test_redirect_hosts_are_hosts_with_or_without_a_port(tmp_path: Path) -> None:
+    text = minimal(upstream='redirect_hosts = ["Files.Example.org", "files.example.org:8443", "10.0.0.7", "[2001:DB8:0::1]:80"]')
+    upstream = loaded(tmp_path, text).upstream["geo"]
+    assert upstream.redirect_hosts == ("files.example.org", "files.example.org:8443", "10.0.0.7", "[2001:db8::1]:80")
+    environ = {"INSPIRE_MIRROR_UPSTREAM__GEO__REDIRECT_HOSTS": "a.example,b.example:8080"}
+    assert loaded(tmp_path, minimal(), environ).upstream["geo"].redirect_hosts == ("a.example", "b.example:8080")

@@ -86,6 +86,7 @@ def test_where_and_what_of_a_problem(tmp_path: Path, text: str, line: str) -> No
     ("content", "words"),
     [
         (b'root = "/m"\nroot = \n', ":2: Invalid value (column 8)"),
+        (b'root = "/m"\nroot = "/n"\n', ':2: "root" is set a second time (column 12)'),
         (b'root = "/m"\n[limits', ": Expected ']' at the end of a table declaration"),
         (b'root = "/m"\n# caf\xe9', ":2: is not UTF-8 text"),
         (b"#" * (2**20 + 1), ": is larger than 1 MiB"),
@@ -222,3 +223,17 @@ def test_a_whole_config_can_come_from_the_environment(tmp_path: Path) -> None:
     environ = {"ROOT": "/m", "UPSTREAM__GEO__URL": URL, "SUBSCRIPTION__ALL__RESOURCES": "*"}
     settings = loaded(tmp_path, "", {f"INSPIRE_MIRROR_{name}": value for name, value in environ.items()})
     assert settings.subscription["all"].upstream == "geo"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("https://a.example", "a.example/x", "*.example", "a.example:", "a.example:0", "a.example:65536", "user@a.example"),
+        *("é.example", "[::1", "[::g]", "[1::2::3]", "::1", "a..example", "-a.example"),
+    ],
+)
+def test_a_redirect_host_that_is_none_is_told(tmp_path: Path, host: str) -> None:
+    """What was given is not repeated: it may be an address with a key in it."""
+    (line,) = refusal(tmp_path, minimal(upstream=f'redirect_hosts = ["ok.example", "{host}"]'))
+    assert line.startswith("inspire-mirror.toml:5: [upstream.geo] redirect_hosts: item 2 must ")
+    assert host not in line.replace("[upstream.geo]", "")

@@ -120,7 +120,7 @@ def test_effective_settings_are_json_that_reads_back_to_the_same(tmp_path: Path)
 
 def test_what_has_no_effect_yet_is_told(tmp_path: Path) -> None:
     told = "\n".join(configuration.warnings(loaded(tmp_path, INTERFACE)))
-    for key in ("on_publish", "schedule", "keep"):
+    for key in ("on_publish", "schedule"):
         assert f"[subscription.topo-isere] {key}: accepted, but this version " in told
     assert "contact" not in told
 
@@ -186,7 +186,7 @@ def test_known_upstreams_go_by_name_and_others_by_their_host() -> None:
     assert find_upstream(URL) == ("geoplateforme", URL)
     assert find_upstream("chunk")[0] == "geoplateforme-chunk"
     assert find_upstream("https://www.atom.example.org/service.xml")[0] == "atom.example.org"
-    assert find_upstream("http://[::1]:80/x")[0] == "1"
+    assert find_upstream("http://[::1]:80/x")[0] == "upstream"
     assert find_upstream("http://api/x")[0] == "upstream"
     for wrong in ("ign", "", "ftp://example.org", f"https://u:{SECRET}@example.org"):
         with pytest.raises(ConfigError, match="geoplateforme-private") as refused:

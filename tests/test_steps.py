@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -163,9 +164,25 @@ class Course:
                 root.check_rows(root.tree())  # what is damaged may still lie there, but nobody is told that it is sound
             elif name not in WITHOUT_EXCHANGE:  # between two renames the folder is not there; the next run puts it back
                 root.check_sound()
+        self.check_rerun(number, root)
+
+    def interrupt(self, number: int, name: str, sent: signal.Signals) -> None:
+        """One stage, sent a signal at a step, and then left in peace."""
+        stage = SEQUENCE[number]
+        root = self.disturbed(number, f"{number}-{name}-{sent.name}")
+        said = self.folder / "said"
+        code = self.sync(root, stage, step=name, signal=sent, said=str(said))
+        assert code in (130, stage.code), (name, said.read_text("utf-8"))
+        if code == 130 and not stage.verify:
+            assert said.read_text("utf-8").startswith("interrupted"), name
+        self.check_rerun(number, root)
+
+    def check_rerun(self, number: int, root: Root) -> None:
+        """Left in peace, the stage comes to what it came to without a disturbance."""
+        stage, expected = SEQUENCE[number], self.ends[number]
         assert self.sync(root, stage) == stage.code
         root.check_sound()
-        end, expected = root.state(0), self.ends[number]
+        end = root.state(0)
         assert end.tree == expected.tree
         assert end.aliases == expected.aliases
         assert end.index == expected.index
@@ -207,6 +224,13 @@ def test_a_kill_between_two_renames_leaves_no_trace(course: Course) -> None:
 def test_a_kill_while_the_traces_of_another_are_put_right_leaves_no_trace(course: Course) -> None:
     for name, (first, order) in AFTER_A_KILL.items():
         course.check(OF_CHANGES, (first, 1), (name, 1), **order)
+
+
+@pytest.mark.timeout(400)
+def test_a_signal_at_any_step_ends_the_run_in_order(course: Course) -> None:
+    """Exit code 130, or that of the run where it came too late to interrupt anything."""
+    for number, (name, stage_of) in enumerate(_chosen(course.passed).items()):
+        course.interrupt(stage_of, name, signal.SIGINT if number % 2 else signal.SIGTERM)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import astuple
 from typing import Any
 
@@ -23,16 +24,17 @@ def main() -> None:
     # Standard output is for the answer; a library that prints must not end up in it.
     answer_to = os.dup(1)
     os.dup2(2, 1)
-    answer = json.dumps(_answer(job, patience)).encode()
+    said = json.dumps(answer(job, patience.told)).encode()
     with os.fdopen(answer_to, "wb") as out:
-        out.write(answer)
+        out.write(said)
 
 
-def _answer(job: dict[str, Any], patience: Patience) -> dict[str, Any]:
+def answer(job: dict[str, Any], told: Callable[[int], None]) -> dict[str, Any]:
+    """What came of a job; `told` is called with progress in bytes."""
     from mirror.errors import ArchiveError
 
     try:
-        return _do(job, patience)
+        return _do(job, told)
     except ArchiveError as error:
         return {"error": str(error)}
     except MemoryError:
@@ -46,7 +48,7 @@ def _answer(job: dict[str, Any], patience: Patience) -> dict[str, Any]:
     return {"error": f"reading it takes more than {MEMORY >> 20} MiB of memory, which is the limit"}
 
 
-def _do(job: dict[str, Any], patience: Patience) -> dict[str, Any]:
+def _do(job: dict[str, Any], told: Callable[[int], None]) -> dict[str, Any]:
     from mirror.archives.checks import Gate
     from mirror.archives.model import Bounds
     from mirror.archives.opening import open_archive
@@ -54,15 +56,15 @@ def _do(job: dict[str, Any], patience: Patience) -> dict[str, Any]:
 
     bounds = Bounds(**job["bounds"])
     paths = job["paths"]
-    source, packed = open_archive(paths, bounds, patience.told, job["engine"])
+    source, packed = open_archive(paths, bounds, told, job["engine"])
     gate = Gate(bounds, packed, names=job["task"] != "test")
     if job["task"] == "probe":
         members = []
         for member in source.members(gate):
-            patience.told(MEMBER)
+            told(MEMBER)
             members.append(astuple(member))
         return {"members": members}
-    sink = Sink(patience.told) if job["task"] == "test" else Target(job["into"], patience.told)
+    sink = Sink(told) if job["task"] == "test" else Target(job["into"], told)
     source.unpack(gate, sink)
     sink.finish()
     return {"files": gate.files, "bytes": gate.bytes}

@@ -7,7 +7,7 @@ Such a listing is read once more after that day has ended (`unsettled`); until t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
@@ -155,11 +155,20 @@ def unsettled(updated: str | None, listed_at: datetime, now: datetime) -> bool:
     return listed_at < settled <= now
 
 
-def next_high_water(resources: Iterable[Resource], previous: date | None, now: datetime) -> date | None:
-    """The day from which the next resync asks for changes, that day included.
+def next_high_water(
+    listed: Iterable[Resource], known: Mapping[str, Resource], previous: date | None, now: datetime, *, full: bool
+) -> date | None:
+    """The day from which the next resync asks for changes, that day included: the newest day of publication that counts.
 
-    Never later than today: one entry dated into the future would otherwise hide every change until then.
+    A day that was still to come when it was first seen does not count, then or later: it would hide every change until then, and
+    tells nothing of when that was published. A full listing says anew what the newest day is, changes can only add to `previous`.
     """
-    days = [day for resource in resources if (day := published_day(resource.updated))]
-    days += [previous] if previous else []
-    return min(max(days), now.astimezone(UTC).date()) if days else None
+    today = now.astimezone(UTC).date()
+    days = [previous] if previous and not full else []
+    for resource in listed:
+        day, before = published_day(resource.updated), known.get(resource.id)
+        if day is None or day > today:
+            continue
+        if before is None or before.updated != resource.updated or (previous is not None and day <= previous):
+            days.append(day)
+    return max(days, default=None)

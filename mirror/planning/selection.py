@@ -136,12 +136,19 @@ def _editions(edition: Edition, subs: Sequence[SubResource]) -> list[SubResource
         return list(subs)
     if isinstance(edition, Between):
         return [sub for sub in subs if sub.edition_date is not None and sub.edition_date in edition]
-    # Within a series, those whose fields differ (one lacks its zone, and its name stood in) are counted apart: what a narrower
-    # filter on that field would take must not be crowded out by what it would not.
+    return [sub for members in by_series(subs) for sub in newest(members, edition.count)]
+
+
+def by_series(subs: Iterable[SubResource]) -> list[list[SubResource]]:
+    """Sub-resources in groups within which editions are counted.
+
+    Within a series, those whose fields differ (one lacks its zone, and its name stood in) are counted apart: what a narrower filter
+    on that field would take must not be crowded out by what it would not.
+    """
     series: dict[tuple[SeriesKey, _Fields], list[SubResource]] = {}
     for sub in subs:
         series.setdefault((series_key(sub), _fields(sub)), []).append(sub)
-    return [sub for members in series.values() for sub in newest(members, edition.count)]
+    return list(series.values())
 
 
 _Fields = tuple[frozenset[str], frozenset[str], frozenset[str]]

@@ -112,18 +112,18 @@ def told_by_name(resource: str, sub_id: str, siblings: Iterable[SubResource]) ->
     resolution. Where there is none, tokens that plainly are zones, formats or CRS count as such.
     """
     bare = SubResource(resource, sub_id, "", title=sub_id, edition_date=_date_in(sub_id))
-    stem = _stem(sub_id)
+    stem = stem_of(sub_id)
     for sibling in siblings:
-        if _stem(sibling.id) == stem:
+        if stem_of(sibling.id) == stem:
             fields = {name: getattr(sibling, name) for name in ("zones", "formats", "crs", "resolutions")}
             return replace(bare, **fields)
     key = series_key(bare)
     return replace(bare, zones=tuple(map(Term, key.zones)), formats=tuple(map(Term, key.formats)), crs=tuple(map(Term, key.crs)))
 
 
-def _stem(name: str) -> list[str]:
-    """What the names of all editions have in common."""
-    return [t.upper() for t in _tokens(name) if not (_VERSION.match(t) or _DATE.match(t) or _LATEST.match(t))]
+def stem_of(name: str) -> tuple[str, ...]:
+    """What the names of all editions of a sub-resource have in common: all but versions and dates."""
+    return tuple(t.upper() for t in _tokens(name) if not (_VERSION.match(t) or _DATE.match(t) or _LATEST.match(t)))
 
 
 def _date_in(name: str) -> date | None:

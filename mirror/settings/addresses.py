@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 _LISTEN = re.compile(r"(?P<host>\[[0-9a-f:.%]+\]|[^\s\[\]:/]+):(?P<port>[0-9]{1,5})", re.IGNORECASE | re.ASCII)
+_REDIRECT_HOST = re.compile(
+    r"(?P<host>[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[(?P<ipv6>[0-9a-f:.]{2,45})\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII
+)
 _NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f-\x9f\s]")
 
 
@@ -42,6 +46,24 @@ def check_service_url(value: object) -> str:
 def check_public_url(value: object) -> str:
     """The URL under which the mirror is seen from outside, without its last slash. Raises ValueError."""
     return _check_url(value, "visitors would see it", "paths are added to it").rstrip("/")
+
+
+def check_redirect_host(value: str) -> str:
+    """A host that a redirect may lead to, as `host`, `host:port` or `[::1]:port`, in small letters. Raises ValueError."""
+    found = _REDIRECT_HOST.fullmatch(value.lower().removesuffix("."))
+    port = int(found["port"]) if found and found["port"] else None
+    if found is None or ".." in found["host"] or port == 0 or (port or 0) > 65535:
+        raise ValueError(
+            'must be HOST or HOST:PORT, such as "files.example.org" or "files.example.org:8443", '
+            "without scheme, path or wildcard (a name with accents as xn--...)"
+        )
+    host = found["host"]
+    if found["ipv6"]:
+        try:
+            host = f"[{IPv6Address(found['ipv6']).compressed}]"
+        except ValueError:
+            raise ValueError("must have an IPv6 address in its brackets") from None
+    return host if port is None else f"{host}:{port}"
 
 
 def _check_url(value: object, why_no_password: str, why_no_query: str) -> str:

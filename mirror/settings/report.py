@@ -15,7 +15,6 @@ from mirror.settings.schema import Settings, Upstream
 _WITHOUT_EFFECT = {
     "on_publish": "this version does not run commands yet; `inspire-mirror query --latest --paths -0` feeds a script",
     "schedule": "this version has no schedule yet; start `inspire-mirror sync` from a timer",
-    "keep": "this version does not prune yet; all that was mirrored stays",
 }
 
 _MOST_DOWNLOADS = 8  # eight are fine, sixteen draw 429 [C]
@@ -28,12 +27,6 @@ def effective(settings: Settings) -> dict[str, Any]:
         if upstream["api_key_file"]:
             upstream["api_key"] = None  # it came from there, and the config takes only one of the two
     return shown
-
-
-_LIMITS_WITHOUT_EFFECT = {
-    "max_delete_ratio": "this version deletes nothing yet",
-    "max_shrink_ratio": "this version does not stop at a shrunken listing yet; what has gone is marked, not deleted",
-}
 
 
 def warnings(settings: Settings) -> list[str]:
@@ -51,9 +44,6 @@ def warnings(settings: Settings) -> list[str]:
         for key, text in _WITHOUT_EFFECT.items():
             if getattr(subscription, key):
                 found.append(f"{show_place(('subscription', name, key))}: accepted, but {text}")
-    for key, text in _LIMITS_WITHOUT_EFFECT.items():
-        if key in settings.limits.model_fields_set:
-            found.append(f"{show_place(('limits', key))}: accepted, but {text}")
     if settings.serve.model_fields_set:
         found.append("[serve]: accepted, but this version does not serve the mirror over HTTP yet")
     return found

@@ -27,7 +27,7 @@ from pydantic import (
 
 from mirror.model import BBox
 from mirror.planning.edition import Edition, Latest, parse_edition
-from mirror.settings.addresses import Address, check_public_url, check_service_url, parse_listen
+from mirror.settings.addresses import Address, check_public_url, check_redirect_host, check_service_url, parse_listen
 from mirror.settings.known import RESERVED_NAMES, UPSTREAM_NAME
 from mirror.settings.schedule import check_schedule
 from mirror.settings.units import format_duration, format_size, parse_duration, parse_rate, parse_size
@@ -72,6 +72,16 @@ def _some_texts(value: object) -> tuple[str, ...]:
     if not texts:
         raise ValueError('must name at least one; ["*"] takes all')
     return texts
+
+
+def _hosts(value: object) -> tuple[str, ...]:
+    hosts = []
+    for number, text in enumerate(_texts(value), 1):
+        try:
+            hosts.append(check_redirect_host(text))
+        except ValueError as error:
+            raise ValueError(f"item {number} {error}") from None
+    return tuple(hosts)
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
@@ -136,6 +146,7 @@ Name = Annotated[str, AfterValidator(_name)]
 UpstreamName = Annotated[str, AfterValidator(_upstream_name)]
 Line = Annotated[str, BeforeValidator(_line)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 SomeTexts = Annotated[tuple[str, ...], BeforeValidator(_some_texts)]
 Folder = Annotated[Path, BeforeValidator(_path)]
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size)]
@@ -189,8 +200,8 @@ class Upstream(_Table):
     ca_file: Folder | None = None
     """Certificates (PEM) to trust instead of the system's, for a service behind a private authority."""
 
-    redirect_hosts: Texts = ()
-    """Other hosts to which a redirect may lead: `HOST` or `HOST:PORT`, exactly. The key is never sent there."""
+    redirect_hosts: Hosts = ()
+    """Other hosts to which a redirect may lead: `HOST` (its usual port) or `HOST:PORT`. The key is never sent there."""
 
     @property
     def host(self) -> str:

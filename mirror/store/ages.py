@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mirror.store.catalogue import to_text
+from mirror.store.departures import leaving_folders
 from mirror.store.holdings import Held
 from mirror.store.index import Index
+from mirror.store.tree import Folder
 
 # The names of subscriptions travel as one JSON array: no SQL is put together from them.
 _OF = (
@@ -51,12 +53,17 @@ def oldest_first(connection: sqlite3.Connection, subscriptions: Sequence[str] = 
 
 
 def known_wrong(connection: sqlite3.Connection, subscriptions: Sequence[str] = ()) -> list[Aged]:
-    """What was published, has been found wrong since, and was not fetched again yet; in the order of the tree."""
+    """What was published, has been found wrong since, and was not fetched again yet; in the order of the tree.
+
+    What a prune has announced to take away is no fault.
+    """
     rows = connection.execute(
         f"SELECT f.id {_OF} AND f.verified_at IS NULL ORDER BY s.upstream, s.resource, s.sub_resource, f.file",
         (json.dumps(list(subscriptions)),),
     )
-    return aged(connection, [row[0] for row in rows])
+    leaving = leaving_folders(connection)
+    wrong = aged(connection, [row[0] for row in rows])
+    return [one for one in wrong if Folder(one.held.upstream, one.held.resource, one.held.sub_resource) not in leaving]
 
 
 def aged(connection: sqlite3.Connection, ids: Sequence[int]) -> list[Aged]:
@@ -75,6 +82,7 @@ def renew(index: Index, sound: Iterable[tuple[Aged, datetime]]) -> None:
     """These files were hashed at that moment and are what was published; rows that have changed since they were read stay."""
     with index.transaction() as sql:
         sql.executemany(
-            "UPDATE stored_files SET verified_at = ? WHERE id = ? AND sha256 = ? AND verified_at IS ?",
+            "UPDATE stored_files SET verified_at = ? WHERE id = ? AND sha256 = ? AND verified_at IS ? "
+            "AND sub_resource_id NOT IN (SELECT sub_resource_id FROM leaving)",
             [(to_text(at), one.held.id, one.held.sha256, one.verified_at) for one, at in sound],
         )

@@ -110,9 +110,13 @@ class Catalogue:
         )
         return {row["resource"]: self._resource(row) for row in rows}
 
-    def save_resources(self, upstream: str, resources: Sequence[Resource], *, complete: bool) -> None:
-        """Take in a capabilities listing; `complete` says that a resource missing from it is withdrawn."""
+    def save_resources(
+        self, upstream: str, resources: Sequence[Resource], *, complete: bool, facts: UpstreamFacts | None = None
+    ) -> None:
+        """Take in a capabilities listing and how far it came; `complete` says that a resource missing from it is withdrawn."""
         with self._index.transaction() as sql:
+            if facts is not None:
+                self.save_upstream(upstream, facts)
             known = {
                 row["resource"]: (row["fingerprint"], row["state"])
                 for row in sql.execute("SELECT resource, fingerprint, state FROM resources WHERE upstream = ?", (upstream,))

@@ -70,9 +70,9 @@ class Holdings:
         self._contents = Contents(index)
         self.parked = ParkedFiles(index)
 
-    def transaction(self) -> AbstractContextManager[object]:
-        """Group what follows into one commit."""
-        return self._index.transaction()
+    def transaction(self, *, durable: bool = False) -> AbstractContextManager[object]:
+        """Group what follows into one commit; if `durable`, one that a power cut cannot undo."""
+        return self._index.transaction(durable=durable)
 
     def indexed(self, unit_id: int) -> dict[str, Kept]:
         """What the index says is published of a sub-resource, by file name."""
@@ -214,12 +214,18 @@ class Holdings:
         return (best["resource"], best["sub_resource"]) if best is not None else None
 
     @reading_rows()
-    def refresh_states(self, upstream: str) -> dict[str, tuple[str, str]]:
-        """Work out `latest` and `state` of every sub-resource; returns (resource, sub-resource) of the newest by series."""
+    def refresh_states(self, upstream: str, *, at: datetime) -> dict[str, tuple[str, str]]:
+        """Work out `latest`, `state` and `superseded_at` of every sub-resource; returns (resource, sub-resource) of the newest by
+        series.
+
+        A sub-resource counts as superseded from the first time on that this finds a newer complete edition beside it, withdrawn or
+        not. A moment that lies after `at` was written by a clock that has been set back since: `at` takes its place.
+        """
+        moment = to_text(at)
         with self._index.transaction() as sql:
             rows = sql.execute(
-                "SELECT id, resource, sub_resource, updated, edition_date, series, state, latest, withdrawn_at, complete, "
-                "stored_files, EXISTS (SELECT 1 FROM parked_files p WHERE p.sub_resource_id = s.id) AS parked "
+                "SELECT id, resource, sub_resource, updated, edition_date, series, state, latest, superseded_at, withdrawn_at, "
+                "complete, stored_files, EXISTS (SELECT 1 FROM parked_files p WHERE p.sub_resource_id = s.id) AS parked "
                 "FROM sub_resources s WHERE upstream = ?",
                 (upstream,),
             ).fetchall()
@@ -234,16 +240,18 @@ class Holdings:
             for row in rows:
                 best_row = newest.get(row["series"])
                 latest = int(best_row is not None and best_row["id"] == row["id"])
-                if not row["stored_files"]:
+                here = bool(row["stored_files"])
+                newer_is_here = here and best_row is not None and order[row["id"]] < order[best_row["id"]]
+                since = min(row["superseded_at"] or moment, moment) if newer_is_here else None
+                if not here:
                     state = "parked" if row["parked"] else "listed"
                 elif row["withdrawn_at"] is not None:
                     state = "withdrawn"
                 else:
-                    newer_is_here = best_row is not None and order[row["id"]] < order[best_row["id"]]
                     state = "superseded" if newer_is_here else "current"
-                if (state, latest) != (row["state"], row["latest"]):
-                    changes.append((state, latest, row["id"]))
-            sql.executemany("UPDATE sub_resources SET state = ?, latest = ? WHERE id = ?", changes)
+                if (state, latest, since) != (row["state"], row["latest"], row["superseded_at"]):
+                    changes.append((state, latest, since, row["id"]))
+            sql.executemany("UPDATE sub_resources SET state = ?, latest = ?, superseded_at = ? WHERE id = ?", changes)
         return {series: (row["resource"], row["sub_resource"]) for series, row in newest.items()}
 
     # -- verify

@@ -29,8 +29,9 @@ _REFUSED = _NO_ROOM | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3
 
 def is_damage(error: BaseException) -> bool:
     """Whether an error says that the index itself is broken: not that it is locked, or that the disk or its owner refuse."""
-    # Text that is no UTF-8 comes from Python, without a code.
-    return _code(error) in _DAMAGE or (isinstance(error, sqlite3.Error) and str(error).startswith("Could not decode to UTF-8"))
+    # That text is no UTF-8 is found by Python, in rows as in SQLite's own messages, and has no code.
+    undecodable = isinstance(error, sqlite3.Error) and str(error).startswith("Could not decode to UTF-8")
+    return undecodable or isinstance(error, UnicodeDecodeError) or _code(error) in _DAMAGE
 
 
 def is_refused(error: BaseException) -> bool:
@@ -74,11 +75,25 @@ def why_unusable(path: Path, error: sqlite3.Error) -> MirrorError:
             f"the index at {path} is locked by another program (sqlite3 with an open transaction, for example); end that, and try "
             "again: nothing was changed"
         )
-    if path.is_dir():
-        return IndexUnusable(f"there is a folder at {path}, where the index should be; move it away")
-    if _code(error) in _NO_ROOM:
+    for place in (path, *_beside(path)):
+        if place.is_dir():
+            return IndexUnusable(f"there is a folder at {place}, where a file of the index should be; move it away")
+    if _code(error) in _NO_ROOM or (_code(error) == sqlite3.SQLITE_CANTOPEN and _is_full(path.parent)):
         return GuardRefused(f"the disk has no room for the index at {path}, or fails ({error}); nothing was changed")
     return IndexUnusable(f"cannot open the index at {path}: {error}; check the file, its folder and their owner")
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether a file system can hold no more files or bytes; SQLite does not say why it cannot make a file."""
+    try:
+        stats = os.statvfs(folder)
+    except OSError:
+        return False
+    return stats.f_bavail == 0 or (stats.f_files > 0 and stats.f_favail == 0)
 
 
 def connect_reader(root: Path) -> sqlite3.Connection:
@@ -89,18 +104,32 @@ def connect_reader(root: Path) -> sqlite3.Connection:
         Locked: another program has locked even readers out.
     """
     path = root / FILE
-    if not path.exists():
+    log, _ = _beside(path)
+    alone = not (log.exists() and log.stat().st_size)
+    if not path.exists() or (alone and path.is_file() and path.stat().st_size == 0):
         raise missing(root)
-    connection: sqlite3.Connection | None = None
+    # Even a reader of a WAL database writes: it makes a file of shared memory beside it, unless a writer has. Who may not do that,
+    # or has no room for it, reads the file as it lies there, which is sound as long as no write-ahead log belongs to it.
+    forbidden = alone and not os.access(root, os.W_OK, effective_ids=True)
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?{_reading(path)}", uri=True, timeout=30)
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("SELECT count(*) FROM upstreams").fetchone()
+        return _connect(path, "immutable=1" if forbidden else "mode=ro")
     except sqlite3.Error as error:
-        if connection is not None:
-            connection.close()
+        if alone and is_refused(error):
+            with suppress(sqlite3.Error):
+                return _connect(path, "immutable=1")
         raise why_unusable(path, error) from error
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=30)
+    try:
+        with reading_rows():  # of a damaged schema not even the error message need be text
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("SELECT count(*) FROM upstreams").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -113,16 +142,6 @@ def missing(root: Path) -> IndexMissing:
             "anew from them"
         )
     return IndexMissing(f"no index at {path}: nothing has been synced to this root yet; run `inspire-mirror sync`")
-
-
-def _reading(path: Path) -> str:
-    """How to open an index for reading.
-
-    Even a reader of a WAL database writes: it makes a file of shared memory beside it, unless a writer has. Who may not do that
-    reads the file as it lies there, which is sound as long as no write-ahead log belongs to it.
-    """
-    alone = not path.with_name(f"{path.name}-wal").exists()
-    return "immutable=1" if alone and not os.access(path.parent, os.W_OK, effective_ids=True) else "mode=ro"
 
 
 class Index:
@@ -143,16 +162,21 @@ class Index:
         from mirror.store.schema import migrations
 
         self.path = root / FILE
+        for place in (self.path, *_beside(self.path)):
+            # SQLite would open it to read, and leave files beside it that are not to be written either.
+            if place.exists() and not place.is_dir() and not os.access(place, os.W_OK, effective_ids=True):
+                raise IndexUnusable(f"cannot write to {place}; check the file and its owner")
         connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None, cached_statements=256)
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA cache_size = -16384")
-            self.db = Database(connection)
-            unknown = {row.name for row in migrations.applied(self.db)} - {m.name for m in migrations._migrations}
+            with reading_rows():
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute("PRAGMA cache_size = -16384")
+                self.db = Database(connection)
+                unknown = {row.name for row in migrations.applied(self.db)} - {m.name for m in migrations._migrations}
             if unknown:
                 raise IndexUnusable(f"the index at {self.path} was written by a newer version of inspire-mirror; upgrade this one")
             if migrations.pending(self.db):
@@ -168,22 +192,41 @@ class Index:
         self.connection = connection
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; nested use joins the outer transaction."""
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """All or nothing; nested use joins the outer transaction. If `durable`, a power cut cannot undo it once it is committed."""
         if self.connection.in_transaction:
             yield self.connection
             return
-        self.connection.execute("BEGIN")
+        if durable:
+            self.connection.execute("PRAGMA synchronous = FULL")
         try:
+            self.connection.execute("BEGIN")
             yield self.connection
             self.connection.execute("COMMIT")
         except BaseException:
             self.connection.rollback()
             raise
+        finally:
+            if durable:
+                self.connection.execute("PRAGMA synchronous = NORMAL")
 
     def problem(self, *, thorough: bool = False) -> str | None:
         """What SQLite's own check finds wrong in the file, None if nothing; `thorough` also compares tables with their indexes."""
         return find_damage(self.connection, thorough=thorough)
+
+    def has_our_tables(self) -> bool:
+        """Whether every table is as the migrations make it; others may have added their own."""
+        from sqlite_utils import Database
+
+        from mirror.store.schema import migrations
+
+        fresh = Database(memory=True)
+        try:
+            migrations.apply(fresh)
+            known = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+            return set(map(tuple, fresh.execute(known))) <= set(map(tuple, self.connection.execute(known)))
+        finally:
+            fresh.close()
 
     def hurry(self) -> None:
         """Wait for no other writer any more: one wait has shown that it does not end."""

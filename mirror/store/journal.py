@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mirror.events import FileKey
+from mirror.planning.retention import OLDEST_LISTING
 from mirror.store.catalogue import to_text
 from mirror.store.index import Index
 
@@ -95,6 +96,15 @@ class Journal:
                 ),
             )
 
+    def last_counts(self, subscriptions: Sequence[str]) -> tuple[int, int, int]:
+        """Files expected, present and verified as of the last runs that came far enough to count them, over these subscriptions."""
+        row = self._index.connection.execute(
+            "SELECT coalesce(sum(expected), 0), coalesce(sum(present), 0), coalesce(sum(expected - failures), 0) "
+            "FROM subscriptions WHERE expected IS NOT NULL AND subscription IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(subscriptions)),),
+        ).fetchone()
+        return row[0], row[1], row[2]
+
     def attempted(self, subscriptions: Mapping[str, str], outcome: str, *, at: datetime) -> None:
         """A run of these subscriptions (name -> upstream) ended before they could be counted: only the attempt is recorded."""
         with self._index.transaction() as sql:
@@ -103,3 +113,23 @@ class Journal:
                 "ON CONFLICT (subscription) DO UPDATE SET last_run_at=excluded.last_run_at, outcome=excluded.outcome",
                 [(name, upstream, to_text(at), outcome) for name, upstream in subscriptions.items()],
             )
+
+    # -- whether the last listing was believed
+
+    def listed(self, upstream: str, *, at: datetime) -> None:
+        """An upstream was listed and believed; said only where the time before it was not, or the journal would consist of it."""
+        if self.why_unlisted(upstream, at=at) is not None:
+            self.event("upstream-listed", at=at, about=FileKey(upstream, "", "", ""))
+
+    def unlisted(self, upstream: str, reason: str, *, at: datetime) -> None:
+        """An upstream could not be listed, or what it lists was not believed."""
+        self.event("upstream-unlisted", at=at, about=FileKey(upstream, "", "", ""), message=reason)
+
+    def why_unlisted(self, upstream: str, *, at: datetime) -> str | None:
+        """Why the last sync that tried could not list an upstream; None if it could, or if that is longer ago than matters."""
+        row = self._index.connection.execute(
+            "SELECT kind, message FROM events WHERE at >= ? AND upstream = ? AND kind IN ('upstream-listed', 'upstream-unlisted') "
+            "ORDER BY +id DESC LIMIT 1",  # the sign: by the index of moments, not by walking all there ever was
+            (to_text(at - OLDEST_LISTING), upstream),
+        ).fetchone()
+        return str(row["message"]) if row is not None and row["kind"] == "upstream-unlisted" else None

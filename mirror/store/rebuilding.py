@@ -61,8 +61,12 @@ class Rebuilding:
             if whole:
                 sql.execute("UPDATE sub_resources SET complete = 1 WHERE id = ?", (unit_id,))
 
-    def take_in_withdrawn(self, upstream: str, sub: SubResource, files: Sequence[StoredFile], *, at: datetime) -> None:
+    def take_in_withdrawn(
+        self, upstream: str, sub: SubResource, files: Sequence[StoredFile], *, series: str | None, at: datetime
+    ) -> None:
         """Published files of a sub-resource that upstream no longer lists; what `sub` says of it is what its name tells.
+
+        `series` is the name of its series where that is known otherwise.
 
         It counts as complete: nobody can say any more what it lacks, and it was published under the rule that it appears whole.
         """
@@ -74,8 +78,8 @@ class Rebuilding:
                 sql.execute("UPDATE resources SET state = 'withdrawn', fingerprint = '' WHERE upstream = ? AND resource = ?", key)
             self._catalogue.save_listing(upstream, resource, (), [sub], at=at)
             (unit_id,) = sql.execute(
-                "UPDATE sub_resources SET withdrawn_at = ?, state = 'withdrawn', complete = 1 "
+                "UPDATE sub_resources SET withdrawn_at = ?, state = 'withdrawn', complete = 1, series = coalesce(?, series) "
                 "WHERE upstream = ? AND resource = ? AND sub_resource = ? RETURNING id",
-                (to_text(at), *key, sub.id),
+                (to_text(at), series, *key, sub.id),
             ).fetchone()
             self._holdings.record(unit_id, None, files, at=at)

@@ -49,19 +49,20 @@ def _open(root: Path, first: Callable[[Index], T], wait: float) -> tuple[Index, 
         raise
 
 
-def shows_damage(index: Index, error: sqlite3.Error) -> bool:
+def shows_damage(index: Index, error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether an error that came up in the middle of work is the index's own fault, and will be so in the next run.
 
-    What neither the disk nor another program explains, a constraint that rows break for instance, SQLite's own check decides.
+    What neither the disk nor another program explains, a constraint that rows break or a column that is not there for instance, is
+    for SQLite's own check to decide, and for a comparison with what our tables are.
     """
     if is_damage(error):
         return True
     if is_busy(error) or is_refused(error):
         return False
     try:
-        return index.problem(thorough=True) is not None
-    except sqlite3.Error:
-        return False
+        return index.problem(thorough=True) is not None or not index.has_our_tables()
+    except sqlite3.Error as another:
+        return is_damage(another)
 
 
 def _only_remains(root: Path) -> bool:

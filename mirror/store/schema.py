@@ -259,6 +259,13 @@ CREATE TABLE extractions (     -- what lies unpacked under extracted/
     bytes INTEGER NOT NULL DEFAULT 0,
     error TEXT
 );;
+CREATE TABLE refused_entries (  -- resources that upstream lists in a way that cannot be taken
+    upstream TEXT NOT NULL,
+    resource TEXT NOT NULL,    -- empty: it has no usable name
+    url TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (upstream, resource, reason)
+) WITHOUT ROWID;;
 CREATE TABLE leaving (         -- retention has decided to delete these; a killed run leaves the rest to the next
     sub_resource_id INTEGER PRIMARY KEY REFERENCES sub_resources (id),
     reason TEXT NOT NULL

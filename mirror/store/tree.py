@@ -304,6 +304,14 @@ class Tree:
 
     # -- aliases, quarantine
 
+    def aliases_of(self, upstream: str) -> dict[str, Folder]:
+        """Every alias of an upstream that we have made, by series."""
+        try:
+            names = sorted(os.listdir(self.aliases / upstream))
+        except OSError:
+            return {}
+        return {series: folder for series in names if (folder := self.alias(upstream, series)) is not None}
+
     def alias(self, upstream: str, series: str) -> Folder | None:
         """Which sub-resource the alias of a series leads to; None where there is none that we have made."""
         try:

@@ -2,7 +2,7 @@
 
 from mirror.sync.once import PlannedAction, hold_lock, plan, sync
 from mirror.sync.report import Account, Failure, Report
-from mirror.sync.run import free_space
+from mirror.sync.space import free_space
 from mirror.sync.wiring import Clock, dialect_of, open_session, utc_now, wish_of, wishes_of
 
 __all__ = [

@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 
 from mirror.amounts import count_text
-from mirror.errors import GuardRefused, Locked
-from mirror.events import Emit, Note
+from mirror.errors import GuardRefused, Locked, os_error_text
+from mirror.events import Emit, Note, Waiting
 from mirror.planning.plan import Hold, Park
 from mirror.settings import Settings
 from mirror.steps import step
@@ -26,6 +26,7 @@ from mirror.sync.planner import verb
 from mirror.sync.reconcile import reconcile
 from mirror.sync.report import Account, Report
 from mirror.sync.run import Run
+from mirror.sync.transfers import OBSTACLES
 from mirror.sync.wiring import Clock, utc_now, wishes_of
 from mirror.upstream.session import Patience
 
@@ -53,16 +54,17 @@ async def sync(
     Raises:
         ConfigError: the settings cannot be used.
         Locked: another run holds the root and `wait` is false; or another program keeps the index locked.
-        GuardRefused: the root cannot be written, or the disk has no room for the index.
         IndexUnusable: the index cannot be opened, or a newer version wrote it. A damaged one is set aside and made anew.
         OSError: a damaged index cannot be set aside.
     """
     wishes_of(settings, names)
     try:
-        lock = await hold_lock(settings.root, wait=wait)
+        lock = await hold_lock(settings.root, wait=wait, emit=emit)
     except asyncio.CancelledError:
         _take_back_cancel()
         return Report(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")
+    except GuardRefused as error:  # the root cannot be written
+        return Report(outcome="refused", reason=str(error))
     step("run: lock taken")
     began = time.monotonic()
     remarks: list[str] = []
@@ -78,7 +80,10 @@ async def sync(
 
     with lock:
         busy_wait = patience.index if patience is not None else BUSY_WAIT
-        index, run = open_index(settings.root, begin, tell, at=now(), wait=busy_wait)
+        try:
+            index, run = open_index(settings.root, begin, tell, at=now(), wait=busy_wait)
+        except GuardRefused as error:  # the disk has no room for the index
+            return Report(outcome="refused", reason=str(error), remarks=remarks)
         run.report.remarks += remarks
         step("run: begun")
         try:
@@ -103,9 +108,9 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
     except asyncio.CancelledError:
         _take_back_cancel()
         report.outcome, report.reason = "interrupted", "interrupted; what was fetched is kept, and the next sync goes on from there"
-    except (OSError, sqlite3.Error) as error:
-        damaged = isinstance(error, sqlite3.Error) and shows_damage(index, error)
-        report.outcome, report.reason = "incomplete", str(error) if damaged else broken_off(error)
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+        damaged = not isinstance(error, OSError) and shows_damage(index, error)
+        report.outcome, report.reason = "incomplete", str(error) if damaged else broken_off(error, run.settings.root)
         with suppress(OSError, sqlite3.Error):
             if is_busy(error):
                 index.hurry()
@@ -113,15 +118,27 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
                 run.close_account()
     report.seconds = time.monotonic() - began
     try:
-        if report.outcome in ("refused", "unavailable", "interrupted"):
+        if not run.accounted and not damaged:
+            report.account = _rough_account(run)
+        if report.outcome in ("refused", "unavailable", "interrupted") and not run.accounted:
             run.journal.attempted({wish.name: wish.upstream for wish in run.wishes}, report.outcome, at=run.now())
         run.journal.finish(report.outcome, report.exit_code, report.requests, report.as_json(), at=run.now())
         step("run: finished")
     except sqlite3.Error as error:
         damaged = damaged or shows_damage(index, error)
         report.outcome = "incomplete" if report.outcome == "complete" else report.outcome
-        report.reason = report.reason or (str(error) if damaged else broken_off(error))
+        report.reason = report.reason or (str(error) if damaged else broken_off(error, run.settings.root))
     return damaged
+
+
+def _rough_account(run: Run) -> Account:
+    """Where a run ended before it could count: what the plan and the publications tell, else how things stood last."""
+    planned, done = run.report.planned, run.report.done
+    wanted = planned["add"] + planned["replace"] + planned["keep"]
+    if not wanted:
+        return Account(*run.journal.last_counts([wish.name for wish in run.wishes]))
+    here = planned["keep"] + done["add"] + done["replace"]
+    return Account(wanted, here, here)
 
 
 def _set_index_aside(root: Path, problem: str, *, at: datetime) -> str:
@@ -133,27 +150,29 @@ def _set_index_aside(root: Path, problem: str, *, at: datetime) -> str:
     return f"the index is damaged ({problem}); set aside as {place}: the next sync builds it anew from the files that are here"
 
 
-def broken_off(error: OSError | sqlite3.Error) -> str:
+def broken_off(error: OSError | sqlite3.Error | UnicodeDecodeError, root: Path) -> str:
     """In one line, why a run could not go on, and what that means."""
     if is_busy(error):
         return (
             "the index could not be written: another program (sqlite3 with an open transaction, for example) keeps it locked; what "
             "was published is intact, and the next sync takes it in"
         )
-    if isinstance(error, sqlite3.Error):
+    if not isinstance(error, OSError):
         return f"the index could not be written: {error}; what was published is intact, and the next sync takes it in"
-    where = f": {error.filename}" if error.filename else ""
+    text = os_error_text(error, root)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full{where}; what was published before is intact: make room, and the next sync goes on from there"
-    return f"the disk failed: {error.strerror or error}{where}; what was published before is intact"
+        return f"the disk is full ({text}); what was published before is intact: make room, and the next sync goes on from there"
+    if isinstance(error, OBSTACLES):
+        return f"cannot go on ({text}): move away what is there, or permit it; what was published before is intact"
+    return f"the disk failed ({text}); what was published before is intact"
 
 
-async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
+async def hold_lock(root: Path, *, wait: bool, emit: Emit = lambda event: None) -> ExitStack:
     """The lock of `root`, to be entered; waits for it in a way that lets an interrupt through. Raises Locked, GuardRefused.
 
     Who only writes something down is waited for in any case.
     """
-    brief = 0
+    brief, told = 0, False
     while True:
         with ExitStack() as stack:
             try:
@@ -163,6 +182,9 @@ async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
                 brief = brief + 1 if error.brief else 0
                 if not wait and not 1 <= brief <= _MOST_BRIEF:
                     raise
+                if not told and not error.brief:
+                    told = True
+                    emit(Waiting(error.holder))
         await asyncio.sleep(_LOCK_POLL)
 
 
@@ -178,6 +200,7 @@ async def _sync(run: Run) -> None:
     await asyncio.to_thread(run.archiving.recover)
     step("run: recovered")
     await reconcile(run.tree, run.holdings, run.journal, at=run.now())
+    await run.exit.finish()
     step("run: reconciled")
     async with run.sessions():
         if not await run.list_and_plan():
@@ -198,9 +221,16 @@ async def _sync(run: Run) -> None:
         run.close_account()
         step("run: account closed")
     listed = not run.excuses and all(upstream.refreshed.complete for upstream in run.upstreams)
-    if not (listed and report.account.agrees and not report.failed):
+    if run.refusals:
+        report.outcome, report.reason = "refused", run.refusal
+    elif not (listed and report.account.agrees and not report.failed):
         report.outcome = "incomplete"
         report.reason = run.excuse or _shortfall(report)
+    elif run.obstacles:
+        report.outcome = "incomplete"
+        report.reason = (
+            f"{len(run.obstacles)} links in current/ cannot be made ({run.obstacles[0]}): move away what is there, or permit it"
+        )
 
 
 def _shortfall(report: Report) -> str:
@@ -208,6 +238,8 @@ def _shortfall(report: Report) -> str:
         what = count_text(report.not_unpacked, "sub-resource")
         return f"all files are here, but {what} could not be unpacked; `status` says which and why"
     missing = report.account.expected - report.account.verified
+    if not missing:
+        return "some of what is wanted could not be listed, so there may be more of it; `status` says what and why"
     return f"{missing} of {report.account.expected} wanted files are not here as upstream lists them; `status` says which and why"
 
 
@@ -237,14 +269,21 @@ async def plan(
 ) -> Report:
     """What `sync` would do: `visit` gets each action, the ones that keep a file only if `keeps`. Changes nothing under the root.
 
-    Works on a copy of the index, so that it needs no lock and a listing made for it leaves no trace. Raises ConfigError,
-    IndexUnusable.
+    Works on a copy of the index, so that it needs no lock and a listing made for it leaves no trace. As for `sync`, an upstream
+    that cannot be had, a refusal and an interrupt are outcomes. Raises ConfigError, IndexUnusable.
     """
-    with _copy_of_index(settings.root) as index:
+    with copy_of_index(settings.root) as index:
         run = Run(settings, names, index, emit, now, patience, retry=retry)
         report, began = run.report, time.monotonic()
-        async with run.sessions():
-            planned = await run.list_and_plan()
+        planned = False
+        try:
+            async with run.sessions():
+                planned = await run.list_and_plan()
+        except GuardRefused as error:
+            report.outcome, report.reason = "refused", str(error)
+        except asyncio.CancelledError:
+            _take_back_cancel()
+            report.outcome, report.reason = "interrupted", "interrupted; a plan changes nothing"
         if planned:
             parked = 0
             for upstream, wanted, action in run.actions(keeps=keeps):
@@ -253,7 +292,9 @@ async def plan(
                 visit(PlannedAction(verb(action), action.reason, upstream, sub.resource, sub.id, file.name, file.size))
             counts = report.planned
             report.account = Account(sum(counts.values()) - counts["bytes"] + parked, counts["keep"], counts["keep"])
-            if run.excuses or report.failed or parked:
+            if run.refusals:
+                report.outcome, report.reason = "refused", run.refusal
+            elif run.excuses or report.failed or parked:
                 report.outcome, report.reason = "incomplete", run.excuse or "some of what is wanted cannot be had"
             try:
                 run.guard_space()
@@ -264,7 +305,8 @@ async def plan(
 
 
 @contextmanager
-def _copy_of_index(root: Path) -> Iterator[Index]:
+def copy_of_index(root: Path) -> Iterator[Index]:
+    """A copy of the index, open for writing and gone afterwards: for what is to change nothing. Raises IndexUnusable."""
     with tempfile.TemporaryDirectory(prefix="inspire-mirror-plan-") as folder:
         copy = Path(folder)
         if (root / FILE).exists():

@@ -17,7 +17,8 @@ from mirror.events import Emit, FileKey, Note
 from mirror.model import RemoteFile
 from mirror.names import check_name
 from mirror.planning.plan import known_by
-from mirror.planning.series import told_by_name
+from mirror.planning.series import stem_of, told_by_name
+from mirror.planning.volumes import archive_of
 from mirror.steps import step
 from mirror.store.catalogue import Catalogue, Unit
 from mirror.store.holdings import Holdings, StoredFile
@@ -91,29 +92,46 @@ class Rebuild:
                 files[how].append(StoredFile(listed[name], hashes.size, hashes.md5, hashes.sha256))
             else:
                 self._emit(Note(f"{folder.relative / name}: in the folder, but not as upstream lists it; left alone", "warning"))
-        found = [*files["MD5"], *files["size"]]
+        surplus = await self._surplus(folder, listed.keys() | indexed.keys()) if planned else []
+        found = [*files["MD5"], *files["size"], *surplus]
         if found:
             whole = not planned and listed.keys() <= indexed.keys() | {file.remote.name for file in found}
             # Without a day of publication, what only its size speaks for is fetched again as soon as it is wanted.
-            taken = [(unit.sub.updated, files["MD5"]), (None, files["size"])]
+            taken = [(unit.sub.updated, files["MD5"]), (None, files["size"]), (None, surplus)]
             self._rebuilding.take_in_listed(unit.id, taken, whole=whole, at=self._now())
             by_size = f"; {len(files['size'])} by size, as upstream gives no MD5" if files["size"] else ""
             self._tell(folder, found, f"as upstream lists them{by_size}")
         return found
 
-    async def _withdrawn(self, folder: Folder) -> list[StoredFile]:
-        names = [name for name in self._tree.published(folder) if _may_be_ours(name)]
-        known = self._known(folder)
-        files = [
+    async def _surplus(self, folder: Folder, known: Collection[str]) -> list[StoredFile]:
+        """Volumes of archives that upstream has split anew, without them: once the index knows them, the plan has them leave."""
+        archives = {archive_of(name) for name in known} - {None}
+        return await self._found(folder, {n for n in self._tree.published(folder) if n not in known and archive_of(n) in archives})
+
+    async def _found(self, folder: Folder, names: Collection[str]) -> list[StoredFile]:
+        """Files of which upstream tells nothing."""
+        return [
             StoredFile(RemoteFile(name, ""), hashes.size, hashes.md5, hashes.sha256)
-            for name, hashes in (await self._hashes(folder, set(names) - known)).items()
+            for name, hashes in (await self._hashes(folder, names)).items()
         ]
+
+    async def _withdrawn(self, folder: Folder) -> list[StoredFile]:
+        names = {name for name in self._tree.published(folder) if _may_be_ours(name)}
+        files = await self._found(folder, names - self._known(folder))
         if files:
             siblings = self._rebuilding.siblings(self._upstream, folder.resource)
             sub = told_by_name(folder.resource, folder.sub_resource, siblings)
-            self._rebuilding.take_in_withdrawn(self._upstream, sub, files, at=self._now())
+            series = None if any(stem_of(s.id) == stem_of(sub.id) for s in siblings) else self._series_of(folder)
+            self._rebuilding.take_in_withdrawn(self._upstream, sub, files, series=series, at=self._now())
             self._tell(folder, files, "upstream no longer lists them, so nothing but their own hashes vouches for them")
         return files
+
+    def _series_of(self, folder: Folder) -> str | None:
+        """What the series was called, as the link to one of its editions tells; None where there is none."""
+        for series, leads_to in self._tree.aliases_of(self._upstream).items():
+            if leads_to.resource == folder.resource and stem_of(leads_to.sub_resource) == stem_of(folder.sub_resource):
+                return series
+        return None
 
     def _known(self, folder: Folder) -> set[str]:
         """The files of a withdrawn sub-resource that an interrupted run has taken in."""

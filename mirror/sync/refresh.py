@@ -8,17 +8,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from mirror.errors import FeedError, GuardRefused, ListingError, MirrorError, RequestFailed, UnsafeName, UpstreamUnavailable
-from mirror.events import Emit, Listed, ListingFailed, ListingStarted, Note, Withdrawn
+from mirror.events import Emit, Listed, ListingFailed, ListingRefused, ListingStarted, Note, Withdrawn
 from mirror.model import Resource
 from mirror.names import check_name
 from mirror.planning.changes import Scope, fingerprint, is_due, next_high_water, scopes_for, unsettled
 from mirror.planning.selection import Selection, Wanted, Wish, resources_wanted, select, wants_fields, wants_resource
 from mirror.steps import step
 from mirror.store.catalogue import Catalogue, ListingFacts, Unit, UpstreamFacts
-from mirror.upstream.crawl import Crawler, in_parallel
+from mirror.store.refused import RefusedEntries, RefusedEntry
+from mirror.sync.guarding import Guards
+from mirror.upstream.crawl import Crawler, Listing, in_parallel
 from mirror.upstream.geoplateforme import Geoplateforme
 from mirror.upstream.session import Session
 
@@ -28,20 +30,25 @@ _LATER_ROUNDS = (2, 6, 18)
 
 @dataclass(frozen=True, slots=True)
 class WantedUnit:
-    """A wanted sub-resource and what the index knows of it. `listed` is false where its files could not be listed."""
+    """A wanted sub-resource and what the index knows of it. `listed` is false where its files could not be listed.
+
+    `held` says that a listing was refused that it depends on: what is known of it stands, and nothing is fetched for it.
+    """
 
     wanted: Wanted
     unit: Unit
     listed: bool
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What is wanted of an upstream; `complete` is false where a listing is missing."""
+    """What is wanted of an upstream; `complete` is false where a listing is missing. `refused` says why listings were refused."""
 
     units: tuple[WantedUnit, ...]
     remarks: tuple[str, ...]
     complete: bool
+    refused: tuple[str, ...] = ()
 
 
 class Refresh:
@@ -52,6 +59,8 @@ class Refresh:
         session: Session,
         dialect: Geoplateforme,
         catalogue: Catalogue,
+        refused_entries: RefusedEntries,
+        guards: Guards,
         emit: Emit,
         now: Callable[[], datetime],
         *,
@@ -64,6 +73,8 @@ class Refresh:
         self._dialect = dialect
         self._crawler = Crawler(session, dialect)
         self._catalogue = catalogue
+        self._refused_entries = refused_entries
+        self._guards = guards
         self._emit = emit
         self._now = now
         self._workers = workers
@@ -74,12 +85,16 @@ class Refresh:
         self._later_rounds = [min(patience.longest_wait, patience.first_wait * factor) for factor in _LATER_ROUNDS]
         self._upstream = session.upstream
         self._complete = True
+        self._refused: list[str] = []
+        self._held: set[str | int] = set()
+        """Resources, and row ids of sub-resources, whose listing was refused."""
 
     async def run(self, wishes: Sequence[Wish]) -> Refreshed:
         """List what is due and say what is wanted.
 
         Raises:
             UpstreamUnavailable: the capabilities cannot be listed, or the upstream has gone away in between.
+            GuardRefused: the capabilities are not believed; nothing was changed.
         """
         began = self._now()
         await self._capabilities(wishes, began)
@@ -88,7 +103,7 @@ class Refresh:
             self._emit(Withdrawn(self._upstream, resource, sub_resource))
         selection, units = self._select(wishes)
         wanted = await self._files(selection, units)
-        return Refreshed(tuple(wanted), selection.remarks, self._complete)
+        return Refreshed(tuple(wanted), selection.remarks, self._complete, tuple(self._refused))
 
     async def look_up(self, found: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         """List what tells of sub-resources, (resource, id), that are here and perhaps not wanted; call it after `run`.
@@ -113,7 +128,7 @@ class Refresh:
             key = unit.sub.resource, unit.sub.id
             if key in found and self._files_due(unit):
                 url = self._dialect.sub_resource(*key).url
-                jobs[url], of[url] = self._files_job(unit), key
+                jobs[url], of[url] = self._files_job(unit, whole=False), key
         for url, error in (await self._all(jobs)).items():
             doubtful.add(of[url])
             self._give_up(of[url][1], url, error)
@@ -126,30 +141,44 @@ class Refresh:
         full = facts.full_listed_at is None or is_due(facts.full_listed_at, self._full_every, began)
         since = None if full else facts.high_water
         self._emit(ListingStarted(self._upstream, "changes" if since else "first" if facts.full_listed_at is None else "full"))
-        request = self._dialect.capabilities(since)
+        listing = await self._list_resources(since)
+        if since is not None and self._guards.contradicted(listing.entries, since):
+            text = f"upstream {self._upstream} no longer lists what was published on {since}; everything is listed to see why"
+            self._emit(Note(text))
+            since, listing = None, await self._list_resources(None)
+        url = self._dialect.capabilities().url
+        self._tell_rejected(url, listing.rejected)
+        self._emit(Listed(self._upstream, "resources", url, len(listing.entries)))
+        if since is None:
+            try:
+                self._guards.resources(listing.entries)
+            except GuardRefused as error:
+                self._emit(ListingRefused(self._upstream, "resources", url, str(error)))
+                raise
+        resources = []
+        refused = [RefusedEntry("", url, line) for line in listing.rejected]
+        for resource in listing.entries:
+            if (problem := self._problem(resource.id, url)) is None:
+                resources.append(resource)
+            else:
+                refused.append(RefusedEntry(resource.id, resource.url, str(problem)))
+        for entry in self._refused_entries.update(self._upstream, refused, complete=since is None):
+            # What has no name may be what is wanted: nobody can say that it is not.
+            if not entry.name or any(wants_resource(wish, entry.name) for wish in wishes):
+                self._give_up(entry.name or "an entry", entry.url, FeedError(entry.reason), attempts=1)
+        known = self._catalogue.resources(self._upstream)
+        high_water = next_high_water(resources, known, facts.high_water, began, full=since is None)
+        reached = UpstreamFacts(high_water, facts.full_listed_at if since else began)
+        self._catalogue.save_resources(self._upstream, resources, complete=since is None, facts=reached)
+        step("listing: capabilities saved")
+
+    async def _list_resources(self, since: date | None) -> Listing[Resource]:
         try:
-            listing = await self._crawler.capabilities(request)
+            return await self._crawler.capabilities(self._dialect.capabilities(since))
         except UpstreamUnavailable:
             raise
         except MirrorError as error:
             raise UpstreamUnavailable(f"upstream {self._upstream} cannot be listed: {error}") from error
-        self._tell_rejected(request.url, listing.rejected)
-        self._emit(Listed(self._upstream, "resources", request.url, len(listing.entries)))
-        resources = []
-        for resource in listing.entries:
-            if (problem := self._problem(resource.id, request.url)) is None:
-                resources.append(resource)
-            elif any(wants_resource(wish, resource.id) for wish in wishes):
-                self._give_up(resource.id, resource.url, problem, attempts=1)
-        if since is None and not resources and (known := len(self._catalogue.resources(self._upstream))):
-            raise GuardRefused(
-                f"upstream {self._upstream} lists no resource at all, where it listed {known}: not believed, nothing was changed"
-            )
-        self._catalogue.save_resources(self._upstream, resources, complete=since is None)
-        step("listing: resources saved")
-        high_water = next_high_water(resources, facts.high_water, began)
-        self._catalogue.save_upstream(self._upstream, UpstreamFacts(high_water, facts.full_listed_at if since else began))
-        step("listing: capabilities saved")
 
     # -- sub-resources
 
@@ -166,6 +195,8 @@ class Refresh:
             if (url := self._dialect.resource(resource.id, Scope()).url) in failed:
                 self._catalogue.doubt(self._upstream, resource.id)
                 self._give_up(resource.id, url, failed[url])
+                if isinstance(failed[url], GuardRefused):
+                    self._held.add(resource.id)
 
     def _due_scopes(self, resource: Resource, scopes: Sequence[Scope], known: dict[str, ListingFacts]) -> list[Scope]:
         print_, now = fingerprint(resource), self._now()
@@ -188,6 +219,7 @@ class Refresh:
             listing, listed = await self._crawler.resource(resource.id, scopes)
             url = self._dialect.resource(resource.id, Scope()).url
             self._tell_rejected(url, listing.rejected)
+            self._guards.sub_resources(resource.id, listing.entries, listed)
             subs, unsafe = {}, []
             for sub in listing.entries:
                 if (problem := self._problem(sub.id, url)) is None:
@@ -198,7 +230,10 @@ class Refresh:
             step("listing: sub-resources saved")
             for sub, problem in unsafe:
                 self._give_up(sub.id, sub.url, problem, attempts=1)
-            if unsafe:
+            if listing.rejected:
+                # What has no name may be what is wanted: nobody can say that it is not.
+                self._give_up(resource.id, url, FeedError(_untakable(listing.rejected)), attempts=1)
+            if unsafe or listing.rejected:
                 self._catalogue.doubt(self._upstream, resource.id)  # so that every run says what is missing
             for name in gone:
                 self._emit(Withdrawn(self._upstream, resource.id, name))
@@ -221,21 +256,24 @@ class Refresh:
         due: dict[str, Unit] = {}
         for wanted in selection.wanted:
             unit = units[wanted.sub.resource, wanted.sub.id]
-            if self._files_due(unit):
+            if unit.sub.resource not in self._held and self._files_due(unit):
                 url = self._dialect.sub_resource(unit.sub.resource, unit.sub.id).url
                 due[url] = unit
-                jobs[url] = self._files_job(unit)
+                jobs[url] = self._files_job(unit, whole=wanted.whole)
         failed = await self._all(jobs)
         for url, error in failed.items():
             self._catalogue.doubt(self._upstream, due[url].sub.resource, due[url].id)
             self._give_up(due[url].sub.id, url, error)
+            if isinstance(error, GuardRefused):
+                self._held.add(due[url].id)
         relisted = self._catalogue.reread(unit.id for unit in due.values())
-        lost = {due[url].id for url in failed}
+        lost = {due[url].id for url in failed} - self._held
         found = []
         for wanted in selection.wanted:
             unit = units[wanted.sub.resource, wanted.sub.id]
             unit = relisted.get(unit.id, unit)
-            found.append(WantedUnit(wanted, unit, unit.id not in lost))
+            held = unit.id in self._held or unit.sub.resource in self._held
+            found.append(WantedUnit(wanted, unit, unit.id not in lost, held))
         return found
 
     def _files_due(self, unit: Unit) -> bool:
@@ -247,17 +285,21 @@ class Refresh:
             or is_due(unit.files_listed_at, self._full_every, self._now())
         )
 
-    def _files_job(self, unit: Unit) -> Callable[[], Awaitable[None]]:
+    def _files_job(self, unit: Unit, *, whole: bool) -> Callable[[], Awaitable[None]]:
         async def job() -> None:
             at = self._now()
             listing = await self._crawler.sub_resource(unit.sub.resource, unit.sub.id)
             self._tell_rejected(f"{unit.sub.resource}/{unit.sub.id}", listing.rejected)
+            if listing.rejected and whole:
+                # One that cannot be named cannot be had, and all are to appear together.
+                raise RequestFailed(_untakable(listing.rejected))
+            self._guards.files(unit, listing.entries)
             self._catalogue.save_files(unit, listing.entries, at=at)
             step("listing: files saved")
             if listing.rejected:
                 # Files without a usable name are missing from what is wanted: every run has to say so.
                 self._catalogue.doubt(self._upstream, unit.sub.resource, unit.id)
-                reason = FeedError(f"{len(listing.rejected)} of its entries cannot be taken: {listing.rejected[0]}")
+                reason = FeedError(_untakable(listing.rejected))
                 self._give_up(unit.sub.id, self._dialect.sub_resource(unit.sub.resource, unit.sub.id).url, reason, attempts=1)
             self._emit(Listed(self._upstream, "files", unit.sub.id, len(listing.entries)))
 
@@ -273,7 +315,7 @@ class Refresh:
             async def job() -> None:
                 try:
                     await jobs[name]()
-                except (RequestFailed, ListingError, FeedError) as error:
+                except (RequestFailed, ListingError, FeedError, GuardRefused) as error:
                     failed[name] = error
 
             return job
@@ -281,7 +323,7 @@ class Refresh:
         pending = list(jobs)
         for wait in (*self._later_rounds, None):
             await in_parallel([guarded(name) for name in pending], self._workers)
-            pending = [name for name, error in failed.items() if not isinstance(error, RequestFailed) or error.status == 404]
+            pending = [name for name, error in failed.items() if _may_pass(error)]
             if not pending or wait is None:
                 break
             await asyncio.sleep(wait)
@@ -291,6 +333,10 @@ class Refresh:
 
     def _give_up(self, what: str, url: str, error: MirrorError, *, attempts: int | None = None) -> None:
         self._complete = False
+        if isinstance(error, GuardRefused):
+            self._refused.append(str(error))
+            self._emit(ListingRefused(self._upstream, what, url, str(error)))
+            return
         tries = attempts if attempts is not None else 1 + len(self._later_rounds)
         self._emit(ListingFailed(self._upstream, what, url, str(error), tries))
 
@@ -306,3 +352,14 @@ class Refresh:
             self._emit(Note(f"{url}: {error}; left out", "warning"))
             return error
         return None
+
+
+def _untakable(rejected: Sequence[str]) -> str:
+    return f"{len(rejected)} of its entries cannot be taken: {rejected[0]}"
+
+
+def _may_pass(error: MirrorError) -> bool:
+    """Whether listing again, later in the run, may help."""
+    if isinstance(error, RequestFailed):
+        return error.status == 404
+    return not isinstance(error, GuardRefused)

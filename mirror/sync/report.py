@@ -11,6 +11,7 @@ from mirror.events import (
     Failed,
     Listed,
     ListingFailed,
+    ListingRefused,
     NotUnpacked,
     Planned,
     Published,
@@ -73,6 +74,8 @@ class Report:
                 self.listed[level] += entries
             case ListingFailed(url=url, reason=reason, attempts=attempts):
                 self.failed.append(Failure(url, None, reason, attempts))
+            case ListingRefused(url=url, reason=reason):
+                self.failed.append(Failure(url, None, reason, 1))
             case Planned(add, replace, keep, size):
                 self.planned = {"add": add, "replace": replace, "keep": keep, "bytes": size}
             case Chunk(size=size):

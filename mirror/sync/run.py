@@ -15,33 +15,41 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
+from typing import Literal
 
-from mirror.amounts import count_text, size_text
-from mirror.errors import GuardRefused, UpstreamUnavailable
-from mirror.events import Emit, Event, FileKey, ListingFailed, Note, Planned, Withdrawn, fan_out
+from mirror.amounts import count_text
+from mirror.errors import GuardRefused, UpstreamUnavailable, os_error_text
+from mirror.events import Emit, Event, FileKey, ListingFailed, ListingRefused, Note, Planned, Withdrawn, fan_out
 from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Upstream
 from mirror.steps import step
 from mirror.store.catalogue import Catalogue
 from mirror.store.contents import Contents
+from mirror.store.departures import Departures
 from mirror.store.holdings import Holdings
 from mirror.store.index import Index
 from mirror.store.journal import Journal, Standing
 from mirror.store.rebuilding import Rebuilding
+from mirror.store.refused import RefusedEntries
+from mirror.store.trash import Trash
 from mirror.store.tree import Tree
 from mirror.sync.archiving import Archiving
+from mirror.sync.guarding import Guards
+from mirror.sync.leaving import Exit
 from mirror.sync.planner import Planner
 from mirror.sync.rebuild import Rebuild, TakenIn
 from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
-from mirror.sync.report import Account, Report
-from mirror.sync.transfers import Transfers, UnitWork
+from mirror.sync.report import Account, Failure, Report
+from mirror.sync.space import free_space, guard_plan, guard_room
+from mirror.sync.transfers import OBSTACLES, Transfers, UnitWork
 from mirror.sync.wiring import Clock, dialect_of, open_session, wishes_of
 from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.pace import Gate
 from mirror.upstream.session import Patience, Session
+
+_MOST_TOLD = 3  # refused listings that the reason of a run names; the events have all
 
 
 @dataclass
@@ -54,7 +62,9 @@ class _Upstream:
     session: Session
     planner: Planner
     refreshed: Refreshed = field(default_factory=lambda: Refreshed((), (), False))
-    available: bool = True
+    missing: Literal["", "unavailable", "refused"] = ""
+    """Why there is no listing of it at all, if there is none."""
+
     settled: set[int] = field(default_factory=set)
     """Row ids of the sub-resources of which all is here."""
 
@@ -82,7 +92,8 @@ class Run:
     ) -> None:
         self._only = only
         self._retry = retry
-
+        self.obstacles: list[str] = []
+        """What keeps aliases from being pointed."""
         self.transferring = False
         """Whether this run has come so far as to change what is here."""
         self._rebuilding_now: set[str] = set()
@@ -91,13 +102,21 @@ class Run:
         self.wishes = wishes_of(settings, names)
         self.report = Report()
         self.excuses: list[UpstreamUnavailable] = []
+        self.refusals: list[str] = []
+        """Why listings were refused, of whole upstreams or of parts."""
+
+        self.accounted = False
+        """Whether the standings of this run have been written."""
+
         self.now = now
+        self._index = index
         self.tree = Tree(settings.root)
         self.catalogue = Catalogue(index)
         self.holdings = Holdings(index)
         self.journal = Journal(index)
         self.rebuilding = Rebuilding(index, self.catalogue, self.holdings)
         self.emit = fan_out(self.report, self._record, emit)
+        self.exit = Exit(Departures(index, self.journal), Trash(self.tree), self.emit, now)
         self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now)
         self.upstreams: list[_Upstream] = []
         self._patience = patience
@@ -109,6 +128,8 @@ class Run:
                 self.journal.event("withdrawn", at=self.now(), about=about, message="no longer listed upstream; kept here")
             case ListingFailed(upstream, what, _, reason, _):
                 self.journal.event("listing-failed", at=self.now(), about=FileKey(upstream, what, "", ""), message=reason)
+            case ListingRefused(upstream, what, _, reason):
+                self.journal.event("listing-refused", at=self.now(), about=FileKey(upstream, what, "", ""), message=reason)
 
     @asynccontextmanager
     async def sessions(self) -> AsyncIterator[None]:
@@ -133,12 +154,17 @@ class Run:
             yield
 
     async def list_and_plan(self) -> bool:
-        """Refresh the catalogue and find the sub-resources in which something is to do; False if no upstream can be had."""
+        """Refresh the catalogue and find the sub-resources in which something is to do; False if no upstream can be had.
+
+        An upstream whose listing is refused is left as it is; the others go on.
+        """
         for upstream in self.upstreams:
             refresh = Refresh(
                 upstream.session,
                 dialect_of(upstream.name, upstream.settings),
                 self.catalogue,
+                RefusedEntries(self._index),
+                Guards(upstream.name, self._index, self.catalogue, self.now, self.settings.limits.max_shrink_ratio),
                 self.emit,
                 self.now,
                 workers=upstream.settings.downloads,
@@ -149,14 +175,24 @@ class Run:
             try:
                 upstream.refreshed = await refresh.run(upstream.wishes)
             except UpstreamUnavailable as error:
-                upstream.available = False
+                self.journal.unlisted(upstream.name, str(error), at=self.now())
+                upstream.missing = "unavailable"
                 self.excuses.append(error)
+                self.report.failed.append(Failure(upstream.settings.url, None, str(error), 1))
                 continue
+            except GuardRefused as error:
+                self.journal.unlisted(upstream.name, str(error), at=self.now())
+                upstream.missing = "refused"
+                self.refusals.append(str(error))
+                continue
+            self.journal.listed(upstream.name, at=self.now())
+            self.refusals += upstream.refreshed.refused
             self.report.remarks += upstream.refreshed.remarks
             for remark in upstream.refreshed.remarks:
                 self.emit(Note(remark, "warning"))
-        if not any(upstream.available for upstream in self.upstreams):
-            self.report.outcome, self.report.reason = "unavailable", self.excuse
+        if all(upstream.missing for upstream in self.upstreams):
+            self.report.outcome = "refused" if self.refusals else "unavailable"
+            self.report.reason = self.refusal or self.excuse
             return False
         for excuse in self.excuses:
             self.emit(Note(str(excuse), "warning"))
@@ -173,6 +209,12 @@ class Run:
         """Why upstreams could not be had; empty if all could."""
         return "; ".join(map(str, self.excuses))
 
+    @property
+    def refusal(self) -> str:
+        """Why listings were refused; empty if none was."""
+        more = f"; and {len(self.refusals) - _MOST_TOLD} more" if len(self.refusals) > _MOST_TOLD else ""
+        return "; ".join(self.refusals[:_MOST_TOLD]) + more
+
     async def _plan(self) -> None:
         add = replace = keep = size = 0
         for upstream in self.upstreams:
@@ -187,6 +229,8 @@ class Run:
                 if upstream.planner.settled(wanted):
                     keep += wanted.unit.settled_files
                     upstream.settled.add(wanted.unit.id)
+                    continue
+                if wanted.held:
                     continue
                 plan = upstream.planner.plan(wanted)
                 upstream.unsettled.append(wanted)
@@ -219,19 +263,10 @@ class Run:
         need, free = self.report.planned["bytes"], free_space(self.settings.root)
         if need:
             need = max(0, need - self._staged_bytes())  # what an earlier run has fetched takes no more room
-        if need and free - need < self.settings.limits.min_free:
-            raise GuardRefused(
-                f"not enough disk space under {self.settings.root}: {size_text(need)} to fetch, {size_text(free)} free, "
-                f"{size_text(self.settings.limits.min_free)} to be left free ([limits] min_free); make room, or want less"
-            )
+        guard_plan(self.settings.root, need, free, self.settings.limits.min_free)
 
     def _guard_room(self, size: int) -> None:
-        free, least = self.tree.free(), self.settings.limits.min_free
-        if free - size < least:
-            raise GuardRefused(
-                f"stopped, as the disk fills up: {size_text(free)} free under {self.settings.root}, {size_text(least)} to be left "
-                "free ([limits] min_free); what was fetched is kept: make room, and sync again"
-            )
+        guard_room(self.settings.root, size, self.settings.limits.min_free)
 
     def _staged_bytes(self) -> int:
         size = 0
@@ -255,7 +290,7 @@ class Run:
         if self._only is not None:
             return
         for upstream in self.upstreams:
-            if upstream.name in self._rebuilding_now and upstream.available and upstream.refresh is not None:
+            if upstream.name in self._rebuilding_now and not upstream.missing and upstream.refresh is not None:
                 planned = {
                     (wanted.unit.sub.resource, wanted.unit.sub.id): [a.file.name for a in upstream.planner.plan(wanted).actions]
                     for wanted in upstream.unsettled
@@ -266,7 +301,7 @@ class Run:
     def _rebuilt(self) -> None:
         """All that was planned has been done: where nothing is left to be taken in, the index is whole again."""
         for upstream in self.upstreams:
-            if (taken := upstream.rebuilt) is None or not upstream.available:
+            if (taken := upstream.rebuilt) is None or upstream.missing:
                 continue
             if taken.doubtful:
                 remark = f"{upstream.name}: not every listing could be had, so the next sync looks through data/ once more"
@@ -339,13 +374,17 @@ class Run:
         return every == {wish.name for wish in upstream.wishes} and upstream.refreshed.complete
 
     def refresh_states(self) -> None:
-        """States and aliases, from what is now in the index."""
+        """States and aliases, from what is now in the index. Raises OSError where the disk fails, not for what is in the way."""
+        self.obstacles.clear()
         for upstream in self.upstreams:
-            newest = self.holdings.refresh_states(upstream.name)
+            newest = self.holdings.refresh_states(upstream.name, at=self.now())
             step("close: states refreshed")
             for series, (resource, sub_resource) in newest.items():
                 if not self._keeps_alias(upstream.name, series):
-                    self.tree.point(upstream.name, series, resource, sub_resource)
+                    try:
+                        self.tree.point(upstream.name, series, resource, sub_resource)
+                    except OBSTACLES as error:
+                        self.obstacles.append(os_error_text(error))
 
     def _keeps_alias(self, upstream: str, series: str) -> bool:
         """Whether an alias leads to what an index that is being rebuilt does not know yet: it is not turned back from there."""
@@ -357,8 +396,8 @@ class Run:
     def close_account(self) -> None:
         """States, aliases and standings, from what is now in the index and on disk."""
         for upstream in self.upstreams:
-            if not upstream.available:
-                self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, "unavailable", at=self.now())
+            if upstream.missing:
+                self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, upstream.missing, at=self.now())
                 continue
             if self._knows_all(upstream):
                 self.holdings.parked.forget_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
@@ -369,6 +408,7 @@ class Run:
                 self._stand(upstream, wish, accounts)
             self.report.account = sum((account for account, _ in accounts.values()), self.report.account)
         self.refresh_states()
+        self.accounted = True
 
     def _accounts(self, upstream: _Upstream) -> dict[int, tuple[Account, int]]:
         """The account of each wanted sub-resource; only what was not settled before this run can have changed in the index."""
@@ -392,7 +432,7 @@ class Run:
         standing = Standing(
             wish.name,
             upstream.name,
-            "complete" if complete else "incomplete",
+            "refused" if upstream.refreshed.refused else "complete" if complete else "incomplete",
             account.expected,
             account.present,
             sum(accounts[wanted.unit.id][1] for wanted in units),
@@ -402,11 +442,3 @@ class Run:
         )
         self.journal.standing(standing, at=self.now())
         step("close: subscription counted")
-
-
-def free_space(root: Path) -> int:
-    """Bytes free where `root` is, or will be."""
-    place = root
-    while not place.exists():
-        place = place.parent
-    return Tree(place).free()

@@ -12,13 +12,14 @@ import errno
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from mirror.amounts import count_text
-from mirror.errors import TransferError
+from mirror.errors import TransferError, os_error_text
 from mirror.events import Emit, Failed, FileKey, Published
 from mirror.model import RemoteFile
 from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, settled_key
@@ -37,7 +38,12 @@ from mirror.upstream.crawl import in_parallel
 from mirror.upstream.session import Session
 
 _MOST_ROUNDS = 3
-_DISK_IS_FAILING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+_ENDS_THE_RUN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
+"""Errors that are none of the file or folder at hand: the next one would meet them as well."""
+
+
+OBSTACLES = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""What somebody has put in the way, or does not permit: it holds back only what it is in the way of."""
 
 
 class UnitWork:
@@ -96,6 +102,12 @@ class _Group:
             StoredFile(self.work.actions[name].file, staged[name].size, staged[name].md5, staged[name].sha256)
             for name in self.names
         ]
+
+    @property
+    def replaces(self) -> bool:
+        """Whether something that is here gives way."""
+        work = self.work
+        return any(isinstance(work.actions[name], Replace) for name in self.names) or bool(work.plan.leftovers(self.names))
 
     @property
     def moved(self) -> list[StoredFile]:
@@ -213,6 +225,11 @@ class Transfers:
                     # Perhaps the listing is no longer true. Where the bytes are wrong, it is read again before the next try.
                     self._catalogue.doubt(self._session.upstream, work.folder.resource, work.unit.id)
             return
+        except OSError as error:
+            if error.errno in _ENDS_THE_RUN:
+                raise
+            self._park(job, f"cannot be staged: {os_error_text(error)}", 1)
+            return
         await self._staged(work, file, staged.hashes)
 
     async def _adopt(self, lane: Lane, work: UnitWork, file: RemoteFile) -> Hashes | None:
@@ -271,7 +288,9 @@ class Transfers:
         """Bytes to the disk, names into the tree, rows into the index, aliases: in this order, so that each step is true."""
         if not groups:
             return
-        with self._holdings.transaction():
+        # What replaces files must be known before it does, through a power cut too: their rows would vouch for other bytes.
+        replacing = any(group.replaces for group in groups)
+        with self._holdings.transaction(durable=replacing):
             for group in groups:
                 work = group.work
                 self._holdings.announce(work.unit.id, work.plan.wanted.sub.updated, group.moved, work.plan.leftovers(group.names))
@@ -292,7 +311,8 @@ class Transfers:
         for series in {group.work.unit.series for group in groups if not group.work.unpublished}:
             newest = self._holdings.newest_of(self._session.upstream, series)
             if newest and not self._keeps_alias(series):
-                await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
+                with suppress(*OBSTACLES):  # the end of the run tries again, and says what was in the way
+                    await asyncio.to_thread(self._tree.point, self._session.upstream, series, *newest)
         for group in groups:
             work = group.work
             for name in group.names:
@@ -315,9 +335,9 @@ class Transfers:
                 try:
                     self._tree.publish(group.work.folder, names, replacing=ours, leaving=leaving)
                 except OSError as error:
-                    if error.errno in _DISK_IS_FAILING:
+                    if error.errno in _ENDS_THE_RUN:
                         raise
-                    group.obstacle = f"something is in the way: {error.filename}: {error.strerror}"
+                    group.obstacle = f"something is in the way: {os_error_text(error)}"
         last = {id(group.work): group for group in groups}
         return [self._stamp(group.work) if last[id(group.work)] is group else None for group in groups]
 

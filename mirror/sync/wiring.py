@@ -65,6 +65,7 @@ def open_session(
         bandwidth=upstream.bandwidth,
         api_key=upstream.api_key.get_secret_value() if upstream.api_key else None,
         ca_file=upstream.ca_file,
+        redirect_hosts=upstream.redirect_hosts,
         gate=gate,
         patience=patience or Patience(min_speed=upstream.min_speed, retry_for=upstream.retry_for.total_seconds()),
     )

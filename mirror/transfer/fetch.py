@@ -32,6 +32,12 @@ _MOST_FRUITLESS = 6
 _MOST_MISMATCHES = 3
 """Complete downloads whose length or hash is wrong before upstream is taken to be wrong."""
 
+_LEAST_GAIN = 512
+"""Bytes by which an attempt must come further to be no fruitless one: a server that cuts after each byte would hold us for ever."""
+
+_CRAWL = 64
+"""The part of `min_speed` below which an attempt is fruitless, whatever it brought."""
+
 _BATCH_SECONDS = 0.25  # a slow transfer hands on what it has this often
 
 
@@ -141,9 +147,11 @@ class Fetcher:
                     # The server does not do ranges, or If-Range found another file.
                     await self._restart(key, receiver, progress, "the whole file came where the rest was asked for")
                 progress.validator, total = verdict.validator, verdict.total
+                if progress.validator and self._session.secret.holds(progress.validator):
+                    progress.validator = None  # it would stand in the sidecar
                 whole = await self._receive(response, file, key, receiver, total)
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise Again(describe(error)) from error
+            raise Again(describe(error)) from None  # its own text may have the address, with the key
         if whole is not None:
             place = part if receiver.begun else None
             return await asyncio.get_running_loop().run_in_executor(
@@ -162,36 +170,45 @@ class Fetcher:
         chunks: list[bytes] = []
         size = measured = 0
         handed_on = measured_from = time.monotonic()
-        try:
-            while chunk := await content.readany():
-                if not receiver.size and not size:
-                    judge_head(file, chunk)
-                chunks.append(chunk)
-                size += len(chunk)
-                now = time.monotonic()
-                if size < BATCH and now - handed_on < _BATCH_SECONDS:
-                    continue
-                measured += size
-                batch, count, chunks, size = chunks, size, [], 0
-                await self._hand_on(batch, count, key, receiver)
-                await self._session.spend(count)
-                judge_length(receiver.size, total)
-                handed_on = time.monotonic()
-                measured_from += handed_on - now  # what the disk or our own limit took is not the server's slowness
-                if (passed := handed_on - measured_from) >= patience.slow_for:
-                    # Some connections stay at 0.25 MB/s for life while others get 20 MB/s [C]: a new one may be better.
-                    if measured < patience.min_speed * passed:
-                        raise Again(f"slower than {patience.min_speed / 1000:g} kB/s for {passed:.0f} s")
-                    measured, measured_from = 0, handed_on
-            if not receiver.size and total in (None, size):
-                whole, chunks = b"".join(chunks), []
-                self._emit(Chunk(key, size))
-                await self._session.spend(size)
-                return whole
-        finally:
-            if chunks:
-                # Also when interrupted or cut: these bytes are here, and need not be fetched again.
-                await self._hand_on(chunks, size, key, receiver)
+        clock, longest_silence = asyncio.get_running_loop().time, 2 * patience.idle
+        # The transport hears of silence; this is for a server that goes on talking and never comes to the body.
+        async with asyncio.timeout(longest_silence) as silence:
+            try:
+                while chunk := await content.readany():
+                    if not receiver.size and not size:
+                        judge_head(file, chunk)
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    now = time.monotonic()
+                    if size < BATCH and now - handed_on < _BATCH_SECONDS:
+                        continue
+                    silence.reschedule(None)
+                    measured += size
+                    batch, count, chunks, size = chunks, size, [], 0
+                    await self._hand_on(batch, count, key, receiver)
+                    await self._session.spend(count)
+                    judge_length(receiver.size, total)
+                    handed_on = time.monotonic()
+                    measured_from += handed_on - now  # what the disk or our own limit took is not the server's slowness
+                    if (passed := handed_on - measured_from) >= patience.slow_for:
+                        # Some connections stay at 0.25 MB/s for life while others get 20 MB/s [C]: a new one may be better.
+                        if measured < patience.min_speed * passed:
+                            crawling = measured < patience.min_speed * passed / _CRAWL
+                            raise Again(f"slower than {patience.min_speed / 1000:g} kB/s for {passed:.0f} s", crawling=crawling)
+                        measured, measured_from = 0, handed_on
+                    silence.reschedule(clock() + longest_silence)
+                silence.reschedule(None)
+                if not receiver.size and total in (None, size):
+                    whole, chunks = b"".join(chunks), []
+                    self._emit(Chunk(key, size))
+                    await self._session.spend(size)
+                    return whole
+            finally:
+                if not silence.expired():
+                    silence.reschedule(None)
+                if chunks:
+                    # Also when interrupted or cut: these bytes are here, and need not be fetched again.
+                    await self._hand_on(chunks, size, key, receiver)
         await self._session.spend(size)
         return None
 
@@ -210,8 +227,8 @@ class Fetcher:
         return hashes
 
     async def _prepare_next(self, again: Again, file: RemoteFile, key: FileKey, receiver: Receiver, progress: _Progress) -> None:
-        reason = self._session.redact(str(again))
-        grown = receiver.size > progress.furthest and not again.from_zero
+        reason = self._session.secret.tell(str(again))
+        grown = receiver.size >= progress.furthest + _LEAST_GAIN and not (again.from_zero or again.crawling)
         progress.furthest = max(progress.furthest, receiver.size)
         progress.fruitless = 0 if grown else progress.fruitless + 1
         if again.mismatch and not (again.from_zero and progress.resumed):
@@ -237,7 +254,7 @@ class Fetcher:
         self._emit(Restarted(key, reason))
 
     def _given_up(self, reason: str, progress: _Progress, *, retry: bool, wrong: bool = False) -> TransferError:
-        return TransferError(self._session.redact(reason), attempts=max(1, progress.attempts), retry=retry, wrong=wrong)
+        return TransferError(self._session.secret.tell(reason), attempts=max(1, progress.attempts), retry=retry, wrong=wrong)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._lane.disk, call, *args)

@@ -23,13 +23,15 @@ _MARKUP_NAMES = re.compile(r"(?i)\.(html?|xml|gml|kml|qml|sld|svg|xsd|qgs)$")
 class Again(Exception):
     """This attempt is over. The next one continues it or, if `from_zero`, begins again: the bytes that are here are not the file's.
 
-    `mismatch` says that the file as a whole is not what was listed, which no number of attempts may mend.
+    `mismatch` says that the file as a whole is not what was listed, which no number of attempts may mend, `crawling` that it comes
+    too slowly to be progress. The reason may quote what came.
     """
 
-    def __init__(self, reason: str, *, from_zero: bool = False, mismatch: bool = False) -> None:
+    def __init__(self, reason: str, *, from_zero: bool = False, mismatch: bool = False, crawling: bool = False) -> None:
         super().__init__(reason)
         self.from_zero = from_zero
         self.mismatch = mismatch
+        self.crawling = crawling
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def judge(response: aiohttp.ClientResponse, file: RemoteFile, size: int, validat
         raise Again(refusal(status))
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("identity", ""):
-        raise Again(f"the body is packed ({coding[:80]}), which was not asked for", mismatch=True)
+        raise Again(f"the body is packed ({coding}), which was not asked for", mismatch=True)
     if response.content_type in ("text/html", "application/xhtml+xml") and not _MARKUP_NAMES.search(file.name):
         raise Again("an HTML page came instead of the file", mismatch=True)
     return _judge_part(response, file, size, validator) if status == 206 else _judge_whole(response, file)
@@ -80,14 +82,14 @@ def _judge_part(response: aiohttp.ClientResponse, file: RemoteFile, size: int, v
     content_range, served = response.headers.get("Content-Range", "").strip(), _validator(response)
     found = _CONTENT_RANGE.fullmatch(content_range)
     if found is None or int(found[1]) != size:
-        raise Again(f"another part came than was asked for (Content-Range: {content_range[:80]!r})", from_zero=True)
+        raise Again(f"another part came than was asked for (Content-Range: {content_range!r})", from_zero=True)
     total = None if found[3] == "*" else int(found[3])
     if total is not None and file.size is not None and total != file.size:
         raise Again(f"{total} bytes are served where {file.size} are listed", mismatch=True)
     if validator and served and served != validator:
         raise Again("the file was replaced upstream while it was fetched", from_zero=True)
     if total is not None and int(found[2]) != total - 1:
-        raise Again(f"only a part of the rest came (Content-Range: {content_range[:80]!r})", from_zero=True)
+        raise Again(f"only a part of the rest came (Content-Range: {content_range!r})", from_zero=True)
     return Verdict(False, file.size if total is None else total, validator)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import zlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
-
-from mirror.errors import RequestFailed
 
 LARGEST_FEED = 64 * 1024 * 1024
 """Bytes of one page, unpacked. The largest known feed of any INSPIRE service has 24 MB (ČÚZK)."""
@@ -25,31 +24,50 @@ def refusal(status: int) -> str:
     return f"HTTP {status}"
 
 
-async def read_body(response: aiohttp.ClientResponse, url: str) -> bytes:
-    """The body of a page, unpacked if it came packed, within `LARGEST_FEED`."""
+class NotAPage(Exception):
+    """The body of an answer is none that could be a page, which trying again would not mend. May quote what came."""
+
+
+async def read_body(response: aiohttp.ClientResponse, slow_for: float, least_speed: float) -> bytes:
+    """The body of a page, unpacked if it came packed, within `LARGEST_FEED`.
+
+    Raises:
+        NotAPage: it is too large, or packed as nobody asked for.
+        aiohttp.ClientError, TimeoutError: it was cut, is damaged, or came with less than `least_speed` bytes/s over `slow_for` s.
+    """
     body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > LARGEST_FEED:
-            raise RequestFailed(f"{url}: the page is larger than {LARGEST_FEED // 2**20} MiB: not read further")
+    while not response.content.at_eof():
+        # A server that sends a byte now and then, or only what belongs to no body, is never silent and never done.
+        before = len(body)
+        try:
+            async with asyncio.timeout(slow_for) as window:
+                while chunk := await response.content.readany():
+                    body += chunk
+                    if len(body) > LARGEST_FEED:
+                        raise NotAPage(f"the page is larger than {LARGEST_FEED // 2**20} MiB: not read further")
+        except TimeoutError:
+            if not window.expired():
+                raise
+            if len(body) - before < least_speed * slow_for:
+                raise aiohttp.ClientError(f"the page came slower than {least_speed / 1000:g} kB/s") from None
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding in ("identity", ""):
         return bytes(body)
     if coding not in ("gzip", "x-gzip"):
-        raise RequestFailed(f"{url}: the page came in an encoding that was not asked for: {coding[:80]}")
-    return _unpack(bytes(body), url)
+        raise NotAPage(f"the page came in an encoding that was not asked for: {coding}")
+    return _unpack(bytes(body))
 
 
-def _unpack(body: bytes, url: str) -> bytes:
+def _unpack(body: bytes) -> bytes:
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: gzip, not bare zlib
     try:
         unpacked = unpacker.decompress(body, LARGEST_FEED + 1)
     except zlib.error as error:
-        raise aiohttp.ClientPayloadError(f"the page cannot be unpacked: {error}") from error
+        raise aiohttp.ClientError(f"the page cannot be unpacked: {error}") from error
     if len(unpacked) > LARGEST_FEED:
-        raise RequestFailed(f"{url}: the page unpacks to more than {LARGEST_FEED // 2**20} MiB: not read further")
+        raise NotAPage(f"the page unpacks to more than {LARGEST_FEED // 2**20} MiB: not read further")
     if not unpacker.eof:
-        raise aiohttp.ClientPayloadError("the packed page ends too early")
+        raise aiohttp.ClientError("the packed page ends too early")
     return unpacked
 
 

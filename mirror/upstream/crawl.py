@@ -20,6 +20,9 @@ from mirror.upstream.session import Session
 
 Parse = Callable[[bytes], Page[E]]
 
+MOST_ENTRIES = 1_000_000
+"""Entries of one listing. The largest known ones have tens of thousands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[E]):
@@ -75,18 +78,21 @@ class Crawler:
         for limit in PAGE_LIMITS:
             try:
                 pages = [first or await self._page(request, parse, 1, limit)]
+                _within_reason(pages[0].total or 0)
+                came = len(pages[0].entries)
                 for number in range(2, _page_count(pages[0]) + 1):
                     pages.append(await self._page(request, parse, number, limit))
                     _agree(pages[0], pages[-1], number)
+                    _within_reason(came := came + len(pages[-1].entries))
                 return _complete(pages)
             except (FeedError, ListingError) as error:
-                problem, first = str(error), None
+                problem, first = self._session.secret.tell(str(error)), None
         raise ListingError(f"{request.url}: read {len(PAGE_LIMITS)} times and never complete: {problem}")
 
     async def _page(self, request: Request, parse: Parse[E], number: int, limit: int) -> Page[E]:
         asked = self._dialect.page(request, number, limit)
         feed = await self._session.feed(asked.url, asked.query, ACCEPT)
-        page = parse(feed.body)
+        page = self._session.secret.clean(parse(feed.body))
         if page.page not in (None, number):
             raise ListingError(f"page {number} was asked for, page {page.page} came")
         return page
@@ -100,6 +106,12 @@ def _page_count(page: Page[E]) -> int:
         raise ListingError("the feed says neither how many pages nor how many entries it has, so it cannot be shown to be complete")
     size = page.page_size or len(page.entries) or 1
     return -(-page.total // size)
+
+
+def _within_reason(count: int) -> None:
+    """A listing without end would fill the memory before it could be shown to be wrong."""
+    if count > MOST_ENTRIES:
+        raise ListingError(f"more than {MOST_ENTRIES:,} entries are listed; such a listing is not read")
 
 
 def _agree(head: Page[E], page: Page[E], number: int) -> None:

@@ -80,7 +80,7 @@ def _page(
         if not name:
             rejected.append(f"entry {number}{_titled(entry)}: neither its id nor a link has a name for it")
         elif "\ufffd" in name:
-            rejected.append(f"entry {number}{_titled(entry)}: its name is not valid UTF-8 ({name[:120]!r})")
+            rejected.append(f"entry {number}{_titled(entry)}: its name is not valid UTF-8 ({name!r})")
         else:
             entries.append(build(entry, name, link))
     return Page(
@@ -95,7 +95,7 @@ def _page(
 
 
 def _titled(entry: PublishedEntry) -> str:
-    return f" ({entry.title[:80]!r})" if entry.title else ""
+    return f" ({entry.title!r})" if entry.title else ""
 
 
 # [O] The id of a resource or sub-resource is the last segment of its `id`, the name of a file that of its link. Feeds trimmed or

@@ -55,13 +55,13 @@ def read_xml(body: bytes) -> PublishedPage:
     try:
         root = etree.fromstring(body, parser)
     except (etree.LxmlError, ValueError, LookupError, MemoryError) as error:
-        detail = " ".join(str(error).split())[:160]
+        detail = " ".join(str(error).split())
         raise FeedError(f"expected an Atom feed, got XML that cannot be read ({detail}): cut short or damaged") from None
     if root.getroottree().docinfo.doctype:
         # Without entities, text that holds one is cut there without a word; with them, the document decides what is read.
         raise FeedError("expected an Atom feed, got XML with a DOCTYPE, which is refused")
     if root.tag != _FEED:
-        name = etree.QName(root).localname[:40]
+        name = etree.QName(root).localname
         raise FeedError(_HTML if name.lower() == "html" else f"expected an Atom feed, got XML of <{name}>")
     title = root.find(_TITLE)
     return PublishedPage(

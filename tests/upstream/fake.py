@@ -91,13 +91,13 @@ class FakeUpstream(SampleService):
         self._scripts.clear()
         self._ban = None
 
-    def ban(self, rate: int, seconds: float) -> None:
+    def ban(self, rate: int, seconds: float, growth: float = 1) -> None:
         """From now on, over `rate` requests in a second draw 429 for every request, for `seconds` after the last one made.
 
-        By [O] `Retry-After` falls once the client stops asking too much; here every request during a ban extends it, so that only a
-        client passes that really stops.
+        By [O] `Retry-After` falls once the client stops asking too much; here every request during a ban extends it, by `growth`
+        times as long as the one before, so that only a client passes that really stops.
         """
-        self._ban = _Ban(rate, seconds)
+        self._ban = _Ban(rate, seconds, growth)
 
     async def stopped(self, within: float | None = None) -> bool:
         """Waits until the fake stops, or for that many seconds; says whether it has stopped."""
@@ -184,6 +184,8 @@ class _Script:
 class _Ban:
     rate: int
     seconds: float
+    growth: float
+    length: float = 0
     until: float = -math.inf
     recent: deque[float] = field(default_factory=deque)
 
@@ -196,8 +198,11 @@ class _Ban:
             if len(self.recent) <= self.rate:
                 return 0
             self.recent.clear()
-        self.until = now + self.seconds
-        return self.seconds
+            self.length = self.seconds
+        else:
+            self.length *= self.growth
+        self.until = now + self.length
+        return self.length
 
 
 def _matcher(match: Match) -> Callable[[Record], bool]:

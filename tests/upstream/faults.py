@@ -203,3 +203,17 @@ def shift(catalogue: Catalogue) -> Fault:
         return await exchange.send(answer)
 
     return fault
+
+
+def stale(catalogue: Catalogue) -> Fault:
+    """Answers from another state of the catalogue: a server, or a cache on the way, that is behind."""
+
+    async def fault(exchange: Exchange) -> web.StreamResponse:
+        current, exchange.upstream.catalogue = exchange.upstream.catalogue, catalogue
+        try:
+            answer = exchange.answer()
+        finally:
+            exchange.upstream.catalogue = current
+        return await exchange.send(answer)
+
+    return fault

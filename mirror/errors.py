@@ -26,13 +26,14 @@ class ConfigError(MirrorError):
 
 
 class Locked(MirrorError):
-    """Another run holds the lock of this root; `brief` if only for a moment, to write something down."""
+    """Another run, of the process `holder`, holds the lock of this root; `brief` if only for a moment, to write something down."""
 
     exit_code = 3
 
-    def __init__(self, message: str, *, brief: bool = False) -> None:
+    def __init__(self, message: str, *, brief: bool = False, holder: str = "unknown") -> None:
         super().__init__(message)
         self.brief = brief
+        self.holder = holder
 
 
 class GuardRefused(MirrorError):
@@ -81,6 +82,10 @@ class TransferError(MirrorError):
 
 class ArchiveError(MirrorError):
     """An archive cannot be read or must not be unpacked: broken, encrypted, hostile, or packed as no engine here knows."""
+
+
+class ArchiveRefused(ArchiveError):
+    """An archive may be sound, but is not for reading here: encrypted, packed as no engine here knows, or beyond a limit."""
 
 
 class UnsafeName(MirrorError):

@@ -187,11 +187,19 @@ class Withdrawn(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting(Event):
+    """Another run, of the process `holder`, has the mirror; this one waits for it to end. Sent once."""
+
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Checking(Event):
-    """A verification begins: so many files and bytes are to be looked at."""
+    """A verification begins: so many files and bytes are to be looked at; if not `hashed`, only at their sizes."""
 
     files: int
     bytes: int
+    hashed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

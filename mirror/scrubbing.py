@@ -93,7 +93,7 @@ async def scrub(
         pass  # there must be an index: none is made on a disk that is not mounted
     if repair:
         # Who cannot repair should hear of it before half an hour of reading, not after.
-        with await hold_lock(settings.root, wait=wait), Index(settings.root) as index:
+        with await hold_lock(settings.root, wait=wait, emit=emit), Index(settings.root) as index:
             await settle_killed(Tree(settings.root), Holdings(index), Journal(index), at=now())
     work = _Scrub(settings, names, budget, repair, emit, now, clock)
     reading = asyncio.ensure_future(asyncio.to_thread(work.read))

@@ -162,7 +162,7 @@ async def _rebuild(
     patience: Patience | None,
 ) -> Findings:
     if isinstance(error, IndexDamaged):
-        with await hold_lock(settings.root, wait=wait):
+        with await hold_lock(settings.root, wait=wait, emit=emit):
             place = set_aside(settings.root, now())
         emit(Note(f"the damaged index is set aside as {place}", "warning"))
     report = await sync(settings, (), emit=emit, wait=wait, now=now, patience=patience)
@@ -188,7 +188,7 @@ async def _verify(
     tree = Tree(settings.root)
     with ExitStack() as stack:
         try:
-            stack.enter_context(await hold_lock(settings.root, wait=wait and repair))
+            stack.enter_context(await hold_lock(settings.root, wait=wait and repair, emit=emit))
         except (Locked, GuardRefused):
             if repair:
                 raise
@@ -286,7 +286,7 @@ async def _look(tree: Tree, root: Path, names: Sequence[str], *, full: bool, emi
     with closing(connect_reader(root)) as index:
         rows = list(held_files(index, names))
         known = _staying(index, rows)
-        emit(Checking(len(known), sum(held.size for held in known)))
+        emit(Checking(len(known), sum(held.size for held in known), full))
         findings, sound, wrong = await _compare(tree, known, full=full, emit=emit)
         if not names:
             folders = {Folder(held.upstream, held.resource, held.sub_resource) for held in rows}

@@ -114,6 +114,14 @@ def media_type_of(name: str) -> str:
     return _MEDIA_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
 
 
+def is_extension(word: str) -> bool:
+    """Whether a word is the extension of files as they are delivered: `7z`, `md5`, `dbf`, in any case."""
+    return word.lower() in _EXTENSIONS
+
+
+_EXTENSIONS = _MEDIA_TYPES.keys() | {"md5", "sha256", "copc", "7z", "shp", "sbn", "sbx", "tfw", "tab", "zst", "xz", "bz2"}
+
+
 @lru_cache(maxsize=4096)
 def fold_zone(code: str) -> str:
     """The zone code for comparing: upper-case, departments as `D038`, `D02A`, `D971`, overseas territories as their department.

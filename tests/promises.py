@@ -117,6 +117,11 @@ class Ledger:
         ):
             assert (rows, size) == (counted, counted_size), f"miscounted: {sub}"
 
+    def is_here(self, path: str, size: int, md5: str | None) -> bool:
+        """Whether a file is there with this size and, if it is given, MD5."""
+        place = self.root / "data" / "gpf" / path
+        return place.is_file() and place.stat().st_size == size and md5 in (None, tree_of(place.parent).get(place.name))
+
     def rows(self) -> list[tuple[str, int, str, str]]:
         """Path, size, MD5 and state of each published file."""
         return self.query(
@@ -134,8 +139,8 @@ class Ledger:
 
     # -- what holds after a run that calls itself complete
 
-    def complete(self, report: Report, tables: Tables, *, everything: bool) -> None:
-        """Check that nothing that `tables` want is missing; `everything` says that these are all subscriptions."""
+    def complete(self, report: Report, tables: Tables) -> None:
+        """Check that nothing that `tables` want is missing."""
         as_published = {**self.seen, **{path: before for path, (before, _) in self.damaged.items() if path in self.seen}}
         numbers, missing = self.truth.may_be_missing(tables, as_published)
         assert not missing, f"a silent gap: {missing}"
@@ -145,11 +150,14 @@ class Ledger:
         assert not report.failed
         assert report.exit_code == 0
         self.truth.noticed()
-        if everything:
+
+    def complete_for_all(self, again: bool) -> None:
+        """Check what else holds where all subscriptions are complete; `again` says that they were after the last run, too."""
+        self._aliases_are_newest()
+        if again:  # a run sweeps as it begins
             staging = self.root / ".staging"
             left = [path for path in staging.rglob("*") if path.is_file() and path != staging / "lock"]
             assert all(path.is_relative_to(staging / "quarantine") for path in left), f"left in staging: {left}"
-            self._aliases_are_newest()
 
     def _aliases_are_newest(self) -> None:
         """Each leads to the newest edition that the index knows; one that is only here in part may be passed over."""

@@ -38,7 +38,9 @@ def test_a_root_is_enough_to_query(config: Path) -> None:
         assert here.query(start=date(2026, 9, 1)) == here.query(start="2026-09-01", state="current")
         assert {found.edition_date for found in here.query(end="2026-03-31")} == {"2026-03-15"}
         assert len(here.query(limit=5)) == 5
-        assert here.status()[0]["outcome"] == "complete"
+        (standing,) = here.status()
+        assert standing["outcome"] == "complete"
+        assert {"subscription", "upstream", "last_run", "last_success", "files", "expected", "bytes"} <= standing.keys()
 
 
 def test_a_root_alone_cannot_sync(config: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from mirror.demo.samples import sample_catalogue
-from tests.command import Outcome, run, start, write_config
+from tests.command import Outcome, argv, environment, run, start, write_config
 from tests.upstream import FakeUpstream, faults, simple_catalogue
 
 EVERYTHING = 'all]\nresources = ["*"]\nedition = "all"'
@@ -85,8 +86,31 @@ def test_usage_errors_end_with_2(tmp_path: Path) -> None:
         ["query", "--bbox", "9,2,3,4"],
         ["query", "--from", "yesterday"],
         ["sync", "no-such-subscription"],
+        ["-v", "-q", "status"],
+        ["verify", "--wait"],
+        ["query", "--from", "2026-02-01", "--to", "2026-01-01"],
+        ["catalog", "--from", "2026-02-01", "--to", "2026-01-01"],
     ):
         assert run(*arguments, cwd=tmp_path).code == 2, arguments
+
+
+def test_a_misspelt_command_and_a_misplaced_option_get_a_hint(tmp_path: Path) -> None:
+    """The nearest command is named, and where a global option goes."""
+    assert "Did you mean 'sync'?" in run("synk", cwd=tmp_path).err
+    assert "Did you mean" not in run("frobnicate", cwd=tmp_path).err
+    assert "inspire-mirror -v COMMAND" in run("sync", "-v", cwd=tmp_path).err
+
+
+def test_output_that_cannot_be_written_is_one_line(mirrored: Path) -> None:
+    """A full disk behind stdout: exit code 1, no traceback."""
+    for arguments in (["query", "--json"], ["query", "--limit", "1"], ["status"]):
+        with open("/dev/full", "w") as full:
+            process = subprocess.run(
+                argv(*arguments), cwd=mirrored, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert process.returncode == 1
+        assert "Traceback" not in process.stderr
+        assert len([line for line in process.stderr.splitlines() if "No space left" in line]) == 1
 
 
 def test_errors_with_json_are_one_document(tmp_path: Path) -> None:
@@ -288,6 +312,37 @@ def test_an_interrupt_ends_with_130_and_keeps_what_was_fetched(number: signal.Si
         assert resumed.json["done"]["bytes"] + resumed.json["done"]["resumed_bytes"] == size
 
 
+def test_an_interrupted_plan_is_a_plan_document(tmp_path: Path) -> None:
+    """Ctrl-C while it lists: the document of `plan --json`, with that outcome, and one line on stderr."""
+    with FakeUpstream(simple_catalogue(1, 1, 1)).in_thread() as fake:
+        fake.script("resource", [faults.stall(10)], forever=True)
+        write_config(tmp_path, fake.url, EVERYTHING)
+        process = start("-vv", "plan", "--json", cwd=tmp_path)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "/resource/" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        document = json.loads(out)
+        assert (process.returncode, document["outcome"], document["exit_code"]) == (130, "interrupted", 130)
+        assert document["actions"] == []
+        assert err.splitlines() == ["inspire-mirror: interrupted; a plan changes nothing"]
+
+
+def test_a_root_that_cannot_be_written_is_a_refusal(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Exit code 4, the document of `sync --json`, and the reason in one line on stderr."""
+    write_config(tmp_path, upstream.url, EVERYTHING)
+    (tmp_path / "mirror").write_text("in the way", "utf-8")
+    outcome = run("sync", "--json", cwd=tmp_path)
+    assert (outcome.code, outcome.json["outcome"], outcome.json["exit_code"]) == (4, "refused", 4)
+    assert outcome.json["planned"]["bytes"] == 0
+    assert outcome.err.count("cannot write to the mirror") == 1
+    plain = run("sync", cwd=tmp_path)
+    assert (plain.code, plain.out) == (4, "")
+    assert len(plain.err.splitlines()) == 1
+
+
 def test_a_second_sync_of_the_same_root_ends_with_3_or_waits(tmp_path: Path) -> None:
     """One lock per root, held for the whole run; readers never need it."""
     with FakeUpstream(simple_catalogue(1, 1, 1, 3_000_000)).in_thread() as fake:
@@ -304,9 +359,12 @@ def test_a_second_sync_of_the_same_root_ends_with_3_or_waits(tmp_path: Path) -> 
         assert run("status", "--json", cwd=tmp_path).json["last_run"]["outcome"] == "running"
         assert run("query", "--json", cwd=tmp_path).code == 0
         waiting = start("sync", "--wait", "--json", cwd=tmp_path)
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == f"waiting for the run of pid {first.pid} to end\n"
         first.send_signal(signal.SIGINT)
         first.communicate(timeout=20)
-        out, _ = waiting.communicate(timeout=30)
+        out, err = waiting.communicate(timeout=30)
+        assert "waiting" not in err
         assert waiting.returncode == 0
         assert json.loads(out)["outcome"] == "complete"
 
@@ -347,6 +405,8 @@ def test_query_json_has_the_members_of_the_interface(mirrored: Path) -> None:
         (["--from", "2026-09-16"], {"ADMIN-EXPRESS-COG"}),
         (["--updated-from", "2026-10-01"], {"BDTOPO"}),
         (["--upstream", "other"], set()),
+        (["--upstream", "G*", "--to", "2023-01-01"], {"limites_administratives"}),
+        (["--upstream", "GPF", "--zone", "D971"], {"BDTOPO"}),
         (["batiments", "bdtopo"], {"BDTOPO"}),
         (["BÂTIMENTS", "--zone", "D038"], {"BDTOPO"}),
         (["departement.shp"], {"limites_administratives"}),
@@ -367,6 +427,7 @@ def test_a_filter_that_is_no_utf8_finds_nothing(mirrored: Path) -> None:
 
 def test_query_latest_leaves_one_edition_per_series(mirrored: Path) -> None:
     """Of the two editions kept, only the newest of each zone is left; the others are superseded."""
+    assert _rows(run("query", "--state", "CURRENT", "--json", cwd=mirrored))
     latest = _rows(run("query", "--resource", "BDTOPO", "--latest", "--json", cwd=mirrored))
     assert {row["edition_date"] for row in latest} == {"2026-09-15"}
     assert len(latest) == 3
@@ -423,6 +484,22 @@ def test_demo_needs_no_network_and_leaves_a_mirror_to_try(tmp_path: Path) -> Non
     config = tmp_path / "inspire-mirror-demo" / "inspire-mirror.toml"
     assert run("-c", config, "verify", "--full", cwd=tmp_path).code == 0
     assert "wanted files are here" in run("demo", cwd=tmp_path).out
+
+
+def test_demo_serve_keeps_the_sample_upstream_until_ctrl_c(tmp_path: Path) -> None:
+    """The commands that need an upstream work on it meanwhile; it ends with the exit code of the demo."""
+    process = start("demo", "--serve", cwd=tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Ctrl-C stops it" in line:
+            break
+    config = tmp_path / "inspire-mirror-demo" / "inspire-mirror.toml"
+    assert run("-c", config, "catalog", "--json", cwd=tmp_path).json
+    assert run("-c", config, "sync", cwd=tmp_path).code == 0
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert run("-c", config, "catalog", cwd=tmp_path).code == 5
 
 
 def test_demo_leaves_a_config_of_somebody_else_alone(tmp_path: Path) -> None:

@@ -207,6 +207,7 @@ def test_fields_of_the_json_documents_are_documented() -> None:
     for field in (*PruneReport().as_json(), *PruneReport(dry_run=True).as_json(), *PruneAction.__slots__, *PruneRefusal.__slots__):
         assert f"`{field}`" in section(COMMANDS, "prune"), field
     assert ", ".join(name for name in MirroredFile._fields if name != "members") in " ".join(query.split())
+    assert "`members`" in query
 
 
 # -- the index

@@ -86,6 +86,7 @@ def test_where_and_what_of_a_problem(tmp_path: Path, text: str, line: str) -> No
     ("content", "words"),
     [
         (b'root = "/m"\nroot = \n', ":2: Invalid value (column 8)"),
+        (b'root = "/m"\nroot = "/n"\n', ':2: "root" is set a second time (column 12)'),
         (b'root = "/m"\n[limits', ": Expected ']' at the end of a table declaration"),
         (b'root = "/m"\n# caf\xe9', ":2: is not UTF-8 text"),
         (b"#" * (2**20 + 1), ": is larger than 1 MiB"),

@@ -186,7 +186,7 @@ def test_known_upstreams_go_by_name_and_others_by_their_host() -> None:
     assert find_upstream(URL) == ("geoplateforme", URL)
     assert find_upstream("chunk")[0] == "geoplateforme-chunk"
     assert find_upstream("https://www.atom.example.org/service.xml")[0] == "atom.example.org"
-    assert find_upstream("http://[::1]:80/x")[0] == "1"
+    assert find_upstream("http://[::1]:80/x")[0] == "upstream"
     assert find_upstream("http://api/x")[0] == "upstream"
     for wrong in ("ign", "", "ftp://example.org", f"https://u:{SECRET}@example.org"):
         with pytest.raises(ConfigError, match="geoplateforme-private") as refused:

@@ -125,7 +125,7 @@ class Truth:
     def states(self, resource: str, sub: str) -> Iterator[dict[str, str]]:
         """Every state that the files of a sub-resource ever had: MD5 by name."""
         for state in self._files.get((resource, sub), ()):
-            yield {file.name: file.body.md5() for file in state.what}
+            yield {file.name: file.body.md5() for file in reversed(state.what)}  # of a name listed twice the first is served
 
     # -- what a mirror must have
 

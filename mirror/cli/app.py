@@ -8,7 +8,9 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import update_wrapper
 from importlib import import_module
 from pathlib import Path
@@ -35,9 +37,17 @@ class Invocation:
 
     def settings(self, *, offline: bool = False) -> Settings:
         """The settings of the config in effect. Raises ConfigError."""
-        from mirror.settings import find_config, load
+        from mirror.settings import load_found
 
-        return load(find_config(self.config, os.environ, Path.cwd()), os.environ, offline=offline)
+        return load_found(self.config, os.environ, Path.cwd(), offline=offline)[0]
+
+    def settings_to_browse(self) -> Settings | None:
+        """The settings in effect for what keeps nothing and so needs no root; None without config. Raises ConfigError."""
+        from mirror.settings import config_is_given, load_found
+
+        if not config_is_given(self.config, os.environ, Path.cwd()):
+            return None
+        return load_found(self.config, os.environ, Path.cwd(), defaults={"root": "."})[0]
 
 
 _COMMANDS = {
@@ -69,6 +79,13 @@ class Commands(click.Group):
         command: click.Command = getattr(import_module(f"mirror.cli.commands.{_COMMANDS[cmd_name]}"), cmd_name)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments name; an unknown one is an error that names the nearest."""
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0].lower(), _COMMANDS, 1)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
 
 @click.group(
     cls=Commands,
@@ -95,6 +112,8 @@ def cli(context: click.Context, config: Path | None, verbose: int, quiet: bool) 
     inspire-mirror sync        fetch, verify, publish, index
     inspire-mirror query       ask what is here
     """
+    if verbose and quiet:
+        raise click.UsageError("-v and -q exclude one another")
     context.obj = Invocation(config, verbose, quiet)
 
 
@@ -123,7 +142,20 @@ def print_json_array(items: Iterable[object]) -> None:
 def finish(code: int) -> NoReturn:
     """End the command with an exit code, which an interrupt can no longer change."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_stdout()
+    except OSError as error:
+        _give_up_stdout()
+        click.echo(f"inspire-mirror: cannot write the output: {error.strerror}", err=True)
+        code = code or 1
     sys.exit(code)
+
+
+def _give_up_stdout() -> None:
+    """Send what is left to nowhere: Python would else complain, at its very end, that it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -140,11 +172,12 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             finish(error.exit_code)
         except BrokenPipeError:
             # The reader of a pipe (head, less) has gone: nothing more to say, to nobody.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _give_up_stdout()
             finish(0)
         except (OSError, sqlite3.Error) as error:
-            if kwargs.get("as_json"):
-                print_json({"error": str(error), "exit_code": 1})
+            with suppress(OSError):  # it may be stdout that cannot be written
+                if kwargs.get("as_json"):
+                    print_json({"error": str(error), "exit_code": 1})
             click.echo(f"inspire-mirror: {error}", err=True)
             finish(1)
         except KeyboardInterrupt:
@@ -155,12 +188,18 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     return update_wrapper(wrapped, command)
 
 
+_GLOBAL = ("-c", "--config", "-v", "-vv", "--verbose", "-q", "--quiet", "--version")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point of the command `inspire-mirror`."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         finish(cli.main(args=given, prog_name="inspire-mirror", standalone_mode=False) or 0)
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name in _GLOBAL:
+            hint = f"It is a global option: inspire-mirror {error.option_name} COMMAND."
+            error = click.UsageError(f"{error.format_message()} {hint}", error.ctx)
         if "--json" in given:
             print_json({"error": error.format_message(), "exit_code": error.exit_code})
         error.show()

@@ -65,6 +65,12 @@ class Duration(click.ParamType[timedelta]):
         return duration
 
 
+def check_days(start: date | None, end: date | None) -> None:
+    """Raises UsageError for days of edition that leave nothing between them."""
+    if start is not None and end is not None and start > end:
+        raise click.UsageError(f"--from {start} is later than --to {end}")
+
+
 def filter_options(command: F) -> F:
     """The filters of `catalog` and `query`."""
     several = " Repeatable, globs, any case."

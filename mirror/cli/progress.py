@@ -11,12 +11,9 @@ import click
 from mirror.amounts import count_text, size_text
 from mirror.cli.render import clean
 from mirror.events import (
-    Checked,
     Checking,
-    Chunk,
     Event,
     Failed,
-    FileKey,
     Listed,
     ListingFailed,
     ListingRefused,
@@ -31,12 +28,13 @@ from mirror.events import (
     TransferStarted,
     Unpacked,
     Verified,
+    Waiting,
     Walled,
     Withdrawn,
 )
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from mirror.cli.bars import Bars
 
 _KINDS = {"first": "everything, for the first time", "full": "everything", "changes": "changes"}
 
@@ -51,6 +49,8 @@ def _always(event: Event) -> str | None:
     match event:
         case ListingStarted(upstream, kind):
             return f"{upstream}: listing {_KINDS[kind]}"
+        case Waiting(holder):
+            return f"waiting for the run of pid {holder} to end"
         case Planned(add, replace, keep, size):
             return f"plan: {add:,} to add, {replace:,} to replace, {keep:,} to keep; {size_text(size)} to fetch"
         case Walled(upstream, status, seconds, rate):
@@ -133,104 +133,10 @@ def _is_warning(event: Event) -> bool:
     return isinstance(event, Note) and event.level == "warning"
 
 
-class Bars:
-    """A bar for the whole run and one for each transfer, with lines above them."""
-
-    def __init__(self, verbose: int = 0) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-        from rich.table import Column
-
-        self._verbose = verbose
-        self._progress: Progress = Progress(
-            TextColumn("{task.description}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")),
-            BarColumn(bar_width=None, table_column=Column(ratio=1)),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[files]}"),
-            console=Console(stderr=True),
-            expand=True,
-            transient=True,
-        )
-        self._total: TaskID | None = None
-        self._listing: TaskID | None = None
-        self._listed = 0
-        self._files = self._done = 0
-        self._bars: dict[FileKey, TaskID] = {}
-
-    def __enter__(self) -> Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self._progress.stop()
-
-    def __call__(self, event: Event) -> None:
-        """Show one event."""
-        if line := message(event, self._verbose):
-            self._progress.console.print(line, markup=False, highlight=False)
-        match event:
-            case ListingStarted(upstream, _):
-                if self._listing is None:
-                    self._listing = self._progress.add_task(f"listing {upstream}", total=None, files="")
-            case Listed(_, _, what, entries):
-                self._listed += entries
-                if self._listing is not None:
-                    self._progress.update(self._listing, description=f"listing {clean(what)}", files=f"{self._listed:,} entries")
-            case Planned(add, replace, _, size):
-                if self._listing is not None:
-                    self._progress.remove_task(self._listing)
-                    self._listing = None
-                self._files = add + replace
-                if self._files:
-                    self._total = self._progress.add_task("all files", total=size, files=self._count())
-            case TransferStarted(key, size, offset):
-                name = clean(key.file)
-                name = f"…{name[-39:]}" if len(name) > 40 else name  # names of one sub-resource differ at the end
-                self._bars[key] = self._progress.add_task(name, total=size, completed=offset, files="")
-                self._advance(offset)
-            case Chunk(key, size):
-                if key in self._bars:
-                    self._progress.advance(self._bars[key], size)
-                self._advance(size)
-            case Restarted(key, _):
-                if key in self._bars:
-                    self._advance(-int(self._progress.tasks[self._progress.task_ids.index(self._bars[key])].completed))
-                    self._progress.reset(self._bars[key])
-            case Verified(key, _, _) | Failed(key, _, _, _):
-                if key in self._bars:
-                    self._progress.remove_task(self._bars.pop(key))
-            case Checking(files, size):
-                self._files = files
-                self._total = self._progress.add_task("checking", total=size, files=self._count())
-            case Checked(size):
-                self._done += 1
-                self._advance(size)
-                if self._total is not None:
-                    self._progress.update(self._total, files=self._count())
-            case Published():
-                self._done += 1
-                if self._total is not None:
-                    self._progress.update(self._total, files=self._count())
-
-    def _advance(self, size: int) -> None:
-        if self._total is not None:
-            self._progress.advance(self._total, size)
-
-    def _count(self) -> str:
-        return f"{self._done:,}/{self._files:,} files"
-
-
-def watcher(verbose: int, *, quiet: bool, as_json: bool) -> Lines | Bars:
+def watcher(verbose: int, *, quiet: bool) -> Lines | Bars:
     """Bars on a terminal, lines elsewhere; nothing but trouble if quiet."""
-    if sys.stderr.isatty() and not quiet and not as_json:
+    if sys.stderr.isatty() and not quiet:
+        from mirror.cli.bars import Bars
+
         return Bars(verbose)
     return Lines(verbose, quiet=quiet)

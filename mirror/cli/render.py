@@ -1,13 +1,16 @@
-"""Tables and words for people: on a terminal with rich, elsewhere as plain aligned lines that no width cuts off."""
+"""Tables and words for people: on a terminal as wide as it is, elsewhere as plain aligned lines that no width cuts off."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-_WIDEST = 4096  # columns that no table needs
+_GAP = "  "
+_NAME = 36  # of a name, so much must be left to tell it from its neighbours: part of the product, zone, date, volume
 
 
 def time_text(moment: str | None) -> str:
@@ -20,32 +23,96 @@ def clip(items: Sequence[str], most: int = 4) -> str:
     return ", ".join(items[:most]) + (f" +{len(items) - most}" if len(items) > most else "")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    names: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    wrap: str = "",
+) -> None:
     """Print a table on stdout. `right` names the columns of numbers.
 
-    A line is as long as it must be, also on a narrow terminal: a name or a date that is cut or folded cannot be read, nor copied.
+    On a terminal it keeps to its width: the columns of `drop` go first, in this order, as far as the columns of `names` would else
+    be shortened to less than they need to be told apart; these are cut in their middle, as names differ at their ends; `wrap` is
+    the last column if its text may go on below. Elsewhere a line is as long as it must be, and nothing is left out.
     """
-    rows = [tuple(clean(cell) for cell in row) for row in rows]
-    if sys.stdout.isatty():
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-        for column in columns:
-            drawn.add_column(column, justify="right" if column in right else "left", no_wrap=True)
-        for row in rows:
-            drawn.add_row(*map(Text, row))
-        Console(width=_WIDEST, soft_wrap=True).print(drawn)
+    cells = [tuple(clean(cell) for cell in row) for row in rows]
+    if not sys.stdout.isatty():
+        for line in _lines(tuple(columns), cells, right):
+            click.echo(line)
         return
-    widths = [max(len(row[n]) for row in [tuple(columns), *rows]) for n in range(len(columns))]
-    for row in [tuple(columns), *rows]:
+    head, cells = fitted(columns, cells, shutil.get_terminal_size().columns, names=names, drop=drop, wrap=wrap)
+    first, *rest = _lines(head, cells, right)
+    click.echo(click.style(first, bold=True))
+    for line in rest:
+        click.echo(line)
+
+
+def fitted(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int,
+    *,
+    names: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    wrap: str = "",
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The columns and rows of a table that is at most `width` wide, as far as that can be; see `table`."""
+    head, wide = tuple(columns), _widths(columns, rows)
+    needed = {**wide, **{name: min(wide[name], _NAME) for name in (*names, *((wrap,) if wrap else ())) if name in wide}}
+    for name in drop:
+        if _total(needed[column] for column in head) > width and name in head:
+            head = tuple(column for column in head if column != name)
+    places = [columns.index(column) for column in head]
+    spare = width - _total(needed[column] for column in head)
+    given = {column: needed[column] for column in head}
+    for column in sorted(head, key=lambda column: wide[column] - needed[column]):
+        # What is left goes to those that want least of it first, so that no column is cut where it need not be.
+        wanting = sum(wide[other] > given[other] for other in head)
+        more = min(wide[column] - given[column], max(0, spare) // max(1, wanting))
+        given[column] += more
+        spare -= more
+    fitting: list[tuple[str, ...]] = []
+    for row in rows:
+        cells = [row[place] for place in places]
+        below: list[str] = []
+        for number, column in enumerate(head):
+            if column == wrap:
+                cells[number], *below = textwrap.wrap(cells[number], given[column]) or [""]
+            elif column in names:
+                cells[number] = shorten(cells[number], given[column])
+        fitting.append(tuple(cells))
+        fitting += [(*[""] * (len(head) - 1), line) for line in below]
+    return head, fitting
+
+
+def shorten(text: str, width: int) -> str:
+    """A name of at most `width` characters, cut in its middle: what tells names apart is mostly at their ends."""
+    if len(text) <= width:
+        return text
+    start = max(0, width - 1) // 3
+    return f"{text[:start]}…{text[len(text) - (width - 1 - start) :]}" if width > 1 else "…"[:width]
+
+
+def _lines(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> Iterator[str]:
+    widths = _widths(columns, rows)
+    for row in [columns, *rows]:
         cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, cell, width in zip(columns, row, widths, strict=True)
+            cell.rjust(widths[column]) if column in right else cell.ljust(widths[column])
+            for column, cell in zip(columns, row, strict=True)
         ]
-        click.echo("  ".join(cells).rstrip())
+        yield _GAP.join(cells).rstrip()
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, int]:
+    return {column: max(len(row[n]) for row in [columns, *rows]) for n, column in enumerate(columns)}
+
+
+def _total(widths: Iterable[int]) -> int:
+    widths = list(widths)
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
 
 
 def clean(text: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,8 @@ from mirror.store.query import Filters, MirroredFile, Reader
 from mirror.sync import Report, sync
 
 _CONFIG = """\
-# Written by `inspire-mirror demo`. The sample upstream lives only as long as that command runs; to sync again, run it again.
+# Written by `inspire-mirror demo`. The sample upstream lives only as long as that command runs; to sync
+# again, keep it running with `inspire-mirror demo --serve`.
 # query, status and verify need no upstream: inspire-mirror -c {path} query --latest
 
 root = "mirror"
@@ -75,8 +79,10 @@ class Demo:
         }
 
 
-async def run_demo(folder: Path, emit: Emit) -> Demo:
+async def run_demo(folder: Path, emit: Emit, stay: Callable[[Demo], None] | None = None) -> Demo:
     """Serve the samples on loopback, sync twice into `folder`, and read the index.
+
+    With `stay`, which is told how it went, the samples are then served until this is cancelled.
 
     Raises:
         ConfigError: the folder has a config that the demo did not write, or cannot be written.
@@ -88,10 +94,15 @@ async def run_demo(folder: Path, emit: Emit) -> Demo:
         settings = load(config.absolute(), {})
         first = await sync(settings, emit=emit)
         second = await sync(settings, emit=emit)
-    reader = Reader(settings.root)
-    files = tuple(reader.files(Filters(latest=True)))
-    reader.close()
-    return Demo(config, settings.root, first, second, files)
+        reader = Reader(settings.root)
+        files = tuple(reader.files(Filters(latest=True)))
+        reader.close()
+        demo = Demo(config, settings.root, first, second, files)
+        if stay is not None:
+            stay(demo)
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+    return demo
 
 
 async def _write_config(path: Path, url: str) -> None:

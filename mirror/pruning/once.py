@@ -63,7 +63,7 @@ async def prune(
             await run.preview()
             return run.report
     try:
-        lock = await hold_lock(settings.root, wait=wait)
+        lock = await hold_lock(settings.root, wait=wait, emit=emit)
     except asyncio.CancelledError:
         _hear_cancel()
         return PruneReport(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")

@@ -27,6 +27,11 @@ _NAMED_TABLES: dict[str, type[BaseModel]] = {"upstream": Upstream, "subscription
 _TABLES: dict[str, type[BaseModel]] = {"limits": Limits, "serve": Serve}
 
 
+def names_settings(environ: Mapping[str, str]) -> bool:
+    """Whether a variable of `environ` is meant as a setting, rightly or not."""
+    return any(name.startswith(PREFIX) and name != CONFIG_VARIABLE for name in environ)
+
+
 def overlay(data: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[Place, str], list[Problem]]:
     """Put the settings of `environ` into `data`, which is changed in place.
 

@@ -86,5 +86,7 @@ def granted_requests_per_second(url: str) -> float | None:
 
 
 def _name_from_host(host: str) -> str:
+    if ":" in host:  # an IPv6 address, of which no name can be made that would tell anybody anything
+        return "upstream"
     name = re.sub(r"[^A-Za-z0-9._-]", "-", host.removeprefix("www.")).lstrip("._-")[:64]
     return name if UPSTREAM_NAME.fullmatch(name) and name not in RESERVED_NAMES else "upstream"

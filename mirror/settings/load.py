@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from mirror.errors import ConfigError
-from mirror.settings.environment import CONFIG_VARIABLE, overlay
+from mirror.settings.environment import CONFIG_VARIABLE, names_settings, overlay
 from mirror.settings.problems import Problem, nearest, printable, problems_of, render, show
 from mirror.settings.schema import Settings, check_key
 
@@ -41,6 +41,30 @@ def find_config(option: Path | None, environ: Mapping[str, str], cwd: Path) -> P
             return path
     tried = f"-c and ${CONFIG_VARIABLE} are not given, there is no {' and no '.join(map(_short, candidates))}"
     raise ConfigError(f"no config found: {tried}; `inspire-mirror init` writes one to start from")
+
+
+def config_is_given(option: Path | None, environ: Mapping[str, str], cwd: Path) -> bool:
+    """Whether there are settings of any kind: a file that is named or found, or variables of the environment."""
+    named = option is not None or bool(environ.get(CONFIG_VARIABLE))
+    return named or names_settings(environ) or any(map(_is_there, (cwd / CONFIG_NAME, SYSTEM_CONFIG)))
+
+
+def load_found(
+    option: Path | None, environ: Mapping[str, str], cwd: Path, *, offline: bool = False, defaults: Mapping[str, Any] | None = None
+) -> tuple[Settings, str]:
+    """The settings in effect, and where they come from in words: the config that `find_config` finds, else the environment alone.
+
+    Without a file, relative paths start at `cwd`, and `defaults` stand for what the environment does not say. Raises ConfigError
+    as `find_config` and `load` do; where neither a file nor a variable says anything, that is the error of `find_config`.
+    """
+    try:
+        path = find_config(option, environ, cwd)
+    except ConfigError:
+        if option or environ.get(CONFIG_VARIABLE) or not names_settings(environ):
+            raise
+        source = "environment (there is no config file; `inspire-mirror init` writes one)"
+        return from_mapping(defaults or {}, cwd, environ, source=source, offline=offline), "environment"
+    return load(path, environ, offline=offline), _short(path)
 
 
 def load(path: Path, environ: Mapping[str, str], *, offline: bool = False) -> Settings:
@@ -129,7 +153,11 @@ def _parse(toml: str, source: str) -> dict[str, Any]:
     at = re.fullmatch(r"(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)", message, re.DOTALL)
     if at is None:
         raise ConfigError(f"{source}: {printable(message).removesuffix(' (at end of document)')}")
-    raise ConfigError(f"{source}:{at['line']}: {printable(at['what'])} (column {at['column']})")
+    what = printable(at["what"])
+    if what == "Cannot overwrite a value":
+        line = toml.splitlines()[int(at["line"]) - 1][: int(at["column"]) - 1]
+        what = f"{show(line.partition('=')[0].strip())} is set a second time"
+    raise ConfigError(f"{source}:{at['line']}: {what} (column {at['column']})")
 
 
 def _copy_tables(data: Mapping[str, Any], depth: int) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def root_lock(root: Path, *, brief: bool = False) -> Iterator[None]:
             by_now = _holder(fd)
             holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
             message = f"another run (pid {holder}) holds the lock of {root}; wait for it with --wait, or try later"
-            raise Locked(message, brief=by_now in ("nobody", "brief")) from None
+            raise Locked(message, brief=by_now in ("nobody", "brief"), holder=holder) from None
         os.ftruncate(fd, 0)
         with suppress(OSError):  # the lock holds without saying whose it is: on a full disk that is left out
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from mirror.geometry import footprint_from_text, intersects
 from mirror.model import BBox
 from mirror.planning.volumes import archive_of
 from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
+from mirror.store.wording import Question, match_of, question_of
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
 
 T = TypeVar("T")
@@ -106,6 +105,14 @@ SELECT p.file, p.url, p.size, p.md5, NULL, NULL, NULL FROM parked_files p WHERE 
    AND NOT EXISTS (SELECT 1 FROM stored_files f WHERE f.sub_resource_id = p.sub_resource_id AND f.file = p.file)
 """
 
+_WITH_EXTENSION = """
+SELECT DISTINCT sub_resource_id FROM stored_files WHERE file LIKE ? OR file LIKE ?
+ UNION SELECT sub_resource_id FROM parked_files WHERE file LIKE ? OR file LIKE ?
+"""
+
+Row = Sequence[Any]
+"""A file as `_STORED` and `_PARKED` give it."""
+
 
 @contextmanager
 def _asking(reader: Reader) -> Iterator[None]:
@@ -154,15 +161,15 @@ class Reader:
     def _files(self, filters: Filters) -> Iterator[MirroredFile]:
         holding = self._holding(filters.members) if filters.members else None
         where, values = self._where(filters, holding)
-        by_name = self._by_name(filters.text) if filters.text else None
+        pick = self._by_text(question_of(filters.text)) if filters.text else None
         parked = not filters.latest and self.connection.execute("SELECT 1 FROM parked_files").fetchone() is not None
         # What a sub-resource's files have in common is read and turned into objects once; its files come in order off an index.
         for sub in self.connection.execute(_SUB_RESOURCES.format(where=where), values):
-            rows = self.connection.execute(_STORED, (sub["id"],)).fetchall()
+            rows: Sequence[Row] = self.connection.execute(_STORED, (sub["id"],)).fetchall()
             if parked:
                 rows = sorted([*rows, *self.connection.execute(_PARKED, (sub["id"],))], key=itemgetter(0))
-            if by_name is not None:
-                rows = [row for row in rows if by_name(sub["id"], row[0])]
+            if pick is not None:
+                rows = pick(sub["id"], rows)
             for file in self._of(sub, rows):
                 if filters.states and file.state not in filters.states:
                     continue
@@ -183,7 +190,11 @@ class Reader:
         walked = False
         if filters.text:
             walked = True
-            add("s.id IN (SELECT rowid FROM search WHERE search MATCH ?)", _match(filters.text))
+            question = question_of(filters.text)
+            if question.words or not question.extensions:
+                add("s.id IN (SELECT rowid FROM search WHERE search MATCH ?)", match_of(question.words))
+            else:
+                add("s.id IN (SELECT value FROM json_each(?))", json.dumps(self._with_extensions(question.extensions)))
         if filters.bbox is not None:
             walked = True
             add("s.id IN (SELECT value FROM json_each(?))", json.dumps(self._covering(filters.bbox)))
@@ -202,10 +213,11 @@ class Reader:
                 walked = True
                 add(part, *(_sqlite_glob(fold(glob)) for glob in globs))
         if filters.resources:
-            names = self._resources(filters.resources)
+            names = self._matching("resource", filters.resources)
             add(f"s.resource IN ({_marks(names)})", *names)
         if filters.upstreams:
-            add("(" + " OR ".join("s.upstream GLOB ?" for _ in filters.upstreams) + ")", *map(_sqlite_glob, filters.upstreams))
+            names = self._matching("upstream", filters.upstreams)
+            add(f"s.upstream IN ({_marks(names)})", *names)
         if filters.start:
             add("s.edition_date >= ?", filters.start.isoformat())
         if filters.end:
@@ -216,10 +228,10 @@ class Reader:
             add("s.latest = 1")
         return " AND ".join(parts) or "1", values
 
-    def _resources(self, globs: Sequence[str]) -> list[str]:
-        """The ids of resources that match; they are few, so that comparing them here is cheaper than a scan for each file."""
+    def _matching(self, column: Literal["upstream", "resource"], globs: Sequence[str]) -> list[str]:
+        """The names that match, whatever their case; they are few, so that comparing them here is cheaper than for each file."""
         folded = [_sqlite_glob(glob).upper() for glob in globs]
-        rows = self.connection.execute("SELECT DISTINCT resource FROM resources")
+        rows = self.connection.execute(f"SELECT DISTINCT {column} FROM resources")  # noqa: S608 - one of two words
         names = [row[0] for row in rows]
         test = "SELECT " + " OR ".join("?1 GLOB ?" for _ in folded)
         return [name for name in names if self.connection.execute(test, (name.upper(), *folded)).fetchone()[0]]
@@ -243,26 +255,49 @@ class Reader:
             found.setdefault(sub, {}).setdefault(archive, []).append(member)
         return found
 
-    def _by_name(self, text: str) -> Callable[[int, str], bool]:
-        """Tells files apart where the words were found in file names only, not in what describes their sub-resource."""
-        described = {
-            row[0]
-            for row in self.connection.execute(
-                "SELECT rowid FROM search WHERE search MATCH ?",
-                ("{resource sub_resource title abstract about_resource labels} : (" + _match(text) + ")",),
-            )
-        }
-        words = [_plain(word) for word in _words(text)]
+    def _by_text(self, question: Question) -> Callable[[int, Sequence[Row]], Sequence[Row]]:
+        """Picks the files of a sub-resource that a text found: all, if it describes the sub-resource, or those that it names."""
 
-        def wanted(sub_resource_id: int, file: str) -> bool:
-            if sub_resource_id in described:
-                return True
-            name = _plain(file)
-            return any(word in name for word in words if not word.isdigit()) or all(word in name for word in words)
+        @cache
+        def described_by(*words: str) -> frozenset[int]:
+            columns = "{resource sub_resource title abstract about_resource labels} : (" + match_of(words) + ")"
+            return frozenset(row[0] for row in self.connection.execute("SELECT rowid FROM search WHERE search MATCH ?", (columns,)))
 
-        return wanted
+        def pick(sub: int, rows: Sequence[Row]) -> Sequence[Row]:
+            if not question.of_names and sub in described_by(*question.everything):
+                return rows
+            # What describes the sub-resource need not be in the name of each file; all else must.
+            told = {word for word in question.free if sub in described_by(word)}
+            told_ends = {end for end in question.extensions if sub in described_by(end)}
+            found: dict[int, list[Row]] = {}
+            for row in rows:
+                ends = question.ends_of(row[0])
+                if ends is not None and ends | told_ends >= set(question.extensions) and question.words_in(row[0], told):
+                    found.setdefault(len(ends), []).append(row)
+            # An extension may also be the format that describes all of a sub-resource; files that bear it come first.
+            if found:
+                return found[max(found)]
+            if sub in described_by(*question.everything):
+                return rows
+            return [row for row in rows if question.all_in(row[0])]
 
-    def _of(self, sub: sqlite3.Row, rows: Iterable[sqlite3.Row]) -> Iterator[MirroredFile]:
+        return pick
+
+    def _with_extensions(self, extensions: Sequence[str]) -> list[int]:
+        """The sub-resources that each of these extensions describes, as their format, or that have a file with it.
+
+        For what is no format it reads the name of every file: a quarter of a second for a million of them.
+        """
+        found: list[set[int]] = []
+        for end in extensions:
+            rows = self.connection.execute("SELECT rowid FROM search WHERE search MATCH ?", (match_of((end,)),)).fetchall()
+            code = "SELECT 1 FROM sub_resource_terms WHERE kind = 'format' AND code = ?"
+            if self.connection.execute(code, (fold_format(end),)).fetchone() is None:
+                rows += self.connection.execute(_WITH_EXTENSION, (f"%.{end}", f"%.{end}.%") * 2).fetchall()
+            found.append({row[0] for row in rows})
+        return list(set.intersection(*found))
+
+    def _of(self, sub: sqlite3.Row, rows: Iterable[Row]) -> Iterator[MirroredFile]:
         _, upstream, resource, sub_resource, title, zones, formats, crs, edition_date, updated, state = sub
         folder = f"{self._data}/{upstream}/{resource}/{sub_resource}/"
         fields = _codes(zones), _codes(formats), _codes(crs), edition_date, updated
@@ -300,6 +335,9 @@ class Reader:
         standings = []
         for row in map(dict, self.connection.execute("SELECT * FROM subscriptions ORDER BY subscription")):
             row["parked"] = missing.get(row["subscription"], 0)
+            # By the words of `status --json`.
+            row["last_run"], row["last_success"] = row.pop("last_run_at"), row.pop("last_success_at")
+            row["files"] = row.pop("present")
             row["failures"] = None if row["expected"] is None else max(row["failures"], row["parked"])
             standings.append(row)
         return standings
@@ -371,17 +409,3 @@ def _is_glob(text: str) -> bool:
 def _sqlite_glob(glob: str) -> str:
     # What is no UTF-8 on a command line comes as lone surrogates, which nothing in the index can hold or match.
     return glob.replace("[!", "[^").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text)
-
-
-def _match(text: str) -> str:
-    """Every word, or the beginning of it, in any order. What users type is never read as a query language."""
-    return " AND ".join(f'"{word}"*' for word in _words(text)) or '""'
-
-
-def _plain(text: str) -> str:
-    """Without case and diacritics, as the full-text index compares."""
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()

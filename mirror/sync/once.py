@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mirror.amounts import count_text
 from mirror.errors import GuardRefused, Locked, os_error_text
-from mirror.events import Emit, Note
+from mirror.events import Emit, Note, Waiting
 from mirror.planning.plan import Hold, Park
 from mirror.settings import Settings
 from mirror.steps import step
@@ -54,16 +54,17 @@ async def sync(
     Raises:
         ConfigError: the settings cannot be used.
         Locked: another run holds the root and `wait` is false; or another program keeps the index locked.
-        GuardRefused: the root cannot be written, or the disk has no room for the index.
         IndexUnusable: the index cannot be opened, or a newer version wrote it. A damaged one is set aside and made anew.
         OSError: a damaged index cannot be set aside.
     """
     wishes_of(settings, names)
     try:
-        lock = await hold_lock(settings.root, wait=wait)
+        lock = await hold_lock(settings.root, wait=wait, emit=emit)
     except asyncio.CancelledError:
         _take_back_cancel()
         return Report(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")
+    except GuardRefused as error:  # the root cannot be written
+        return Report(outcome="refused", reason=str(error))
     step("run: lock taken")
     began = time.monotonic()
     remarks: list[str] = []
@@ -79,7 +80,10 @@ async def sync(
 
     with lock:
         busy_wait = patience.index if patience is not None else BUSY_WAIT
-        index, run = open_index(settings.root, begin, tell, at=now(), wait=busy_wait)
+        try:
+            index, run = open_index(settings.root, begin, tell, at=now(), wait=busy_wait)
+        except GuardRefused as error:  # the disk has no room for the index
+            return Report(outcome="refused", reason=str(error), remarks=remarks)
         run.report.remarks += remarks
         step("run: begun")
         try:
@@ -163,12 +167,12 @@ def broken_off(error: OSError | sqlite3.Error | UnicodeDecodeError, root: Path) 
     return f"the disk failed ({text}); what was published before is intact"
 
 
-async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
+async def hold_lock(root: Path, *, wait: bool, emit: Emit = lambda event: None) -> ExitStack:
     """The lock of `root`, to be entered; waits for it in a way that lets an interrupt through. Raises Locked, GuardRefused.
 
     Who only writes something down is waited for in any case.
     """
-    brief = 0
+    brief, told = 0, False
     while True:
         with ExitStack() as stack:
             try:
@@ -178,6 +182,9 @@ async def hold_lock(root: Path, *, wait: bool) -> ExitStack:
                 brief = brief + 1 if error.brief else 0
                 if not wait and not 1 <= brief <= _MOST_BRIEF:
                     raise
+                if not told and not error.brief:
+                    told = True
+                    emit(Waiting(error.holder))
         await asyncio.sleep(_LOCK_POLL)
 
 
@@ -262,14 +269,21 @@ async def plan(
 ) -> Report:
     """What `sync` would do: `visit` gets each action, the ones that keep a file only if `keeps`. Changes nothing under the root.
 
-    Works on a copy of the index, so that it needs no lock and a listing made for it leaves no trace. Raises ConfigError,
-    IndexUnusable.
+    Works on a copy of the index, so that it needs no lock and a listing made for it leaves no trace. As for `sync`, an upstream
+    that cannot be had, a refusal and an interrupt are outcomes. Raises ConfigError, IndexUnusable.
     """
     with copy_of_index(settings.root) as index:
         run = Run(settings, names, index, emit, now, patience, retry=retry)
         report, began = run.report, time.monotonic()
-        async with run.sessions():
-            planned = await run.list_and_plan()
+        planned = False
+        try:
+            async with run.sessions():
+                planned = await run.list_and_plan()
+        except GuardRefused as error:
+            report.outcome, report.reason = "refused", str(error)
+        except asyncio.CancelledError:
+            _take_back_cancel()
+            report.outcome, report.reason = "interrupted", "interrupted; a plan changes nothing"
         if planned:
             parked = 0
             for upstream, wanted, action in run.actions(keeps=keeps):

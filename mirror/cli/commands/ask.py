@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import click
 
 from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors
-from mirror.cli.options import filter_options
+from mirror.cli.options import check_days, filter_options
 from mirror.cli.render import clean, clip, table, time_text
 from mirror.errors import IndexMissing
 from mirror.model import BBox
@@ -30,7 +31,13 @@ _SHOWN = 200  # rows of a table for people, if no limit is given
 @click.command(short_help="Ask what is in the mirror.")
 @click.argument("text", metavar="[TEXT]...", nargs=-1)
 @filter_options
-@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="State of the file. Repeatable.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(STATES, case_sensitive=False),
+    help="State of the file. Repeatable, any case.",
+)
 @click.option("--member", "members", multiple=True, metavar="GLOB", help="Archives that hold such a file. Repeatable, any case.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many files.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header; lists are joined by semicolons.")
@@ -73,6 +80,7 @@ def query(
         raise click.UsageError("--json, --csv and --paths exclude one another")
     if null and not paths:
         raise click.UsageError("-0 goes with --paths")
+    check_days(start, end)
     filters = Filters(
         " ".join(text), resources, zones, formats, crs, start, end, updated_from, bbox, latest, upstreams, states, limit, members
     )
@@ -89,7 +97,7 @@ def query(
                 if null:
                     click.echo("\0", nl=False)
     else:
-        _print_files(files, limit)
+        _print_files(files, limit, quiet=invocation.quiet)
 
 
 def _root(invocation: Invocation) -> Path:
@@ -101,21 +109,43 @@ def _print_csv(files: Iterator[MirroredFile]) -> None:
     writer.writerow(_COLUMNS)
     for file in files:
         values = (getattr(file, name) for name in _COLUMNS)
-        writer.writerow([";".join(value) if isinstance(value, tuple) else value for value in values])
+        row = [";".join(value) if isinstance(value, tuple) else value for value in values]
+        # A file gets every byte; a terminal must not obey what a name from outside has in it.
+        writer.writerow([clean(value) if isinstance(value, str) else value for value in row] if sys.stdout.isatty() else row)
 
 
-def _print_files(files: Iterator[MirroredFile], limit: int | None) -> None:
-    rows, size, count = [], 0, 0
+def _print_files(files: Iterator[MirroredFile], limit: int | None, *, quiet: bool) -> None:
+    shown: list[MirroredFile] = []
+    here = size = parked = 0
     for file in files:
-        count += 1
-        size += file.size or 0
-        if limit is not None or count <= _SHOWN or not sys.stdout.isatty():
-            codes = clip(file.zones), clip(file.formats)
-            rows.append((file.resource, file.file, *codes, file.edition_date or "", size_text(file.size), file.state))
-    if rows:
-        table(["resource", "file", "zones", "formats", "edition", "size", "state"], rows, right=["size"])
-    more = f"; the first {_SHOWN} are shown, --limit or --json shows more" if count > len(rows) else ""
-    click.echo(f"{count_text(count, 'file')}, {size_text(size)}{more}", err=not sys.stdout.isatty())
+        if file.path is None:
+            parked += 1
+        else:
+            here += 1
+            size += file.size or 0
+        if limit is not None or len(shown) < _SHOWN or not sys.stdout.isatty():
+            shown.append(file)
+    if shown:
+        _print_table(shown)
+    if quiet:
+        return
+    missing = f"; {parked:,} parked, not here" if parked else ""
+    more = f"; the first {_SHOWN} are shown, --limit or --json shows more" if here + parked > len(shown) else ""
+    click.echo(f"{count_text(here, 'file')}, {size_text(size)}{missing}{more}", err=not sys.stdout.isatty())
+
+
+def _print_table(files: Sequence[MirroredFile]) -> None:
+    """A row per file. Where its name does not tell the sub-resource, that stands before it; upstreams too, if there are several."""
+    several = len({file.upstream for file in files}) > 1
+    alike = Counter((file.upstream, file.resource, file.file) for file in files)
+    rows = []
+    for file in files:
+        told = file.file.startswith(file.sub_resource) and alike[file.upstream, file.resource, file.file] == 1
+        name = file.file if told else f"{file.sub_resource}/{file.file}"
+        facts = name, clip(file.zones), clip(file.formats), file.edition_date or "", size_text(file.size), file.state
+        rows.append((*[file.upstream] * several, file.resource, *facts))
+    columns = [*["upstream"] * several, "resource", "file", "zones", "formats", "edition", "size", "state"]
+    table(columns, rows, right=["size"], names=["file"], drop=["formats", "zones", "edition", "resource", "size"])
 
 
 @click.command(short_help="How each subscription stands.")
@@ -145,7 +175,8 @@ def status(invocation: Invocation, as_json: bool) -> None:
         )
     columns = ["subscription", "last run", "last success", "upstream date", "files", "size", "missing", "parked"]
     if rows:
-        table(columns, rows, right=["files", "size", "missing", "parked"])
+        drop = ["size", "upstream date", "last run"]
+        table(columns, rows, right=["files", "size", "missing", "parked"], names=["subscription"], drop=drop)
     for parked in document["parked"]:
         click.echo(clean(_parked_line(parked)))
     for failed in document["not_unpacked"]:
@@ -197,10 +228,10 @@ def _standings(settings: Settings) -> dict[str, Any]:
                 "subscription": name,
                 "upstream": subscription.upstream,
                 "outcome": row.get("outcome"),
-                "last_run": row.get("last_run_at"),
-                "last_success": row.get("last_success_at"),
+                "last_run": row.get("last_run"),
+                "last_success": row.get("last_success"),
                 "upstream_date": row.get("upstream_date"),
-                "files": row.get("present", 0),
+                "files": row.get("files", 0),
                 "expected": row.get("expected"),
                 "bytes": row.get("bytes", 0),
                 "failures": row.get("failures"),

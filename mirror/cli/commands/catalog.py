@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mirror.amounts import count_text, size_text
-from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, reports_errors
-from mirror.cli.options import filter_options
-from mirror.cli.render import clip, table
-from mirror.errors import ConfigError
+from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors
+from mirror.cli.options import check_days, filter_options
+from mirror.cli.render import clean, clip, table
+from mirror.errors import ConfigError, UpstreamUnavailable
 from mirror.model import BBox, Resource, Term
 
 if TYPE_CHECKING:
     from mirror.settings import Upstream
-    from mirror.sync.browse import Interest, Offer
+    from mirror.sync.browse import Browser, Interest, Offer
+
+T = TypeVar("T")
 
 
 @click.command(short_help="Browse what an upstream offers.")
@@ -58,85 +60,115 @@ def catalog(
 
     if resource and resources:
         raise click.UsageError("name the resource once: as RESOURCE, or with --resource to filter the list of resources")
+    if sizes and not (resource or latest):
+        raise click.UsageError("--sizes goes with RESOURCE or --latest: they list the sub-resources that have sizes")
     names = (resource,) if resource else resources
+    check_days(start, end)
     interest = Interest(names, zones, formats, crs, start, end, updated_from, bbox, latest)
     chosen, contact = _upstreams(invocation, upstreams)
-    if resource or latest:
-        _show_offers(invocation, chosen, contact, interest, sizes, as_json=as_json)
-    else:
-        _show_resources(invocation, chosen, contact, interest, as_json=as_json)
+    show = _show_offers if resource or latest else _show_resources
+    finish(show(_Catalogs(invocation, chosen, contact, as_json), interest, sizes))
 
 
 def _upstreams(invocation: Invocation, wanted: Sequence[str]) -> tuple[Mapping[str, Upstream], str | None]:
     """The upstreams to browse: those of the config that match, else the ones that are named or addressed."""
-    import os
-
     from mirror.planning.selection import matches
-    from mirror.settings import CONFIG_NAME, SYSTEM_CONFIG, Upstream, find_upstream
+    from mirror.settings import Upstream, find_upstream
 
-    has_config = (
-        invocation.config or os.environ.get("INSPIRE_MIRROR_CONFIG") or Path(CONFIG_NAME).exists() or SYSTEM_CONFIG.exists()
-    )
     contact = None
-    if has_config:
-        settings = invocation.settings()
+    if (settings := invocation.settings_to_browse()) is not None:
         found = {name: upstream for name, upstream in settings.upstream.items() if matches(name, wanted)}
         if found:
             return found, settings.contact
         contact = settings.contact
-        if wanted and not any("://" in name for name in wanted):
-            raise ConfigError(
-                f"there is no upstream {wanted[0]!r} in the config; there are: {', '.join(settings.upstream) or 'none'}"
-            )
+        if settings.upstream and wanted and not any("://" in name for name in wanted):
+            raise ConfigError(f"there is no upstream {wanted[0]!r} in the config; there are: {', '.join(settings.upstream)}")
     addresses = [find_upstream(name) for name in (wanted or ("geoplateforme",))]
     return {name: Upstream(url=url) for name, url in addresses}, contact
 
 
-def _show_resources(
-    invocation: Invocation, upstreams: Mapping[str, Upstream], contact: str | None, interest: Interest, *, as_json: bool
-) -> None:
-    from mirror.cli.commands.runs import run_until_signal
-    from mirror.cli.progress import watcher
-    from mirror.sync.browse import Browser
+@dataclass(frozen=True, slots=True)
+class _Catalogs:
+    """The upstreams that a call browses, one after the other."""
 
-    found: list[tuple[str, Resource]] = []
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
-        for name, upstream in upstreams.items():
-            listed = run_until_signal(Browser(name, upstream, contact, watch).resources(interest))
-            found += [(name, resource) for resource in listed]
-    if as_json:
+    invocation: Invocation
+    upstreams: Mapping[str, Upstream]
+    contact: str | None
+    as_json: bool
+
+    @property
+    def several(self) -> bool:
+        """Whether a table must tell upstreams apart."""
+        return len(self.upstreams) > 1
+
+    def each(self, look: Callable[[Browser], Coroutine[Any, Any, Sequence[T]]]) -> tuple[list[tuple[str, T]], int]:
+        """What `look` finds, with the upstream of each, and the exit code.
+
+        An upstream that cannot be listed, or that lacks the resource, does not take away what the others have; if that is all of
+        them, the error comes out.
+        """
+        from mirror.cli.commands.runs import run_until_signal
+        from mirror.cli.progress import watcher
+        from mirror.sync.browse import Browser, NoSuchResource
+
+        found: list[tuple[str, T]] = []
+        dead: list[UpstreamUnavailable] = []
+        lacking: list[NoSuchResource] = []
+        with watcher(self.invocation.verbose, quiet=self.invocation.quiet) as watch:
+            for name, upstream in self.upstreams.items():
+                try:
+                    found += [(name, item) for item in run_until_signal(look(Browser(name, upstream, self.contact, watch)))]
+                except UpstreamUnavailable as error:
+                    dead.append(error)
+                except NoSuchResource as error:
+                    lacking.append(error)
+        if len(dead) + len(lacking) == len(self.upstreams):
+            raise (dead or lacking)[0]
+        for reason in dead:
+            click.echo(f"inspire-mirror: {clean(str(reason))}", err=True)
+        return found, 1 if dead else 0
+
+    def show(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        upstreams: Iterable[str],
+        *,
+        names: Sequence[str],
+        drop: Sequence[str],
+    ) -> None:
+        """Print a table as `render.table` does, with a column for the upstream if there are several."""
+        if self.several:
+            columns, rows = ["upstream", *columns], [[name, *row] for name, row in zip(upstreams, rows, strict=True)]
+        if rows:
+            table(columns, rows, right=["files", "size"], names=names, drop=drop)
+
+    def tell(self, text: str) -> None:
+        """Say how much was found, unless that is not wanted."""
+        if not self.invocation.quiet:
+            click.echo(text, err=True)
+
+
+def _show_resources(catalogs: _Catalogs, interest: Interest, sizes: bool | None) -> int:
+    found, code = catalogs.each(lambda browser: browser.resources(interest))
+    if catalogs.as_json:
         print_json([_resource_json(name, resource) for name, resource in found])
-        return
+        return code
     rows = [
         (r.id, r.title, clip(_codes(r.zones)), clip(_codes(r.formats)), _span(r.edition_from, r.edition_to), (r.updated or "")[:10])
         for _, r in found
     ]
-    if rows:
-        table(["resource", "title", "zones", "formats", "editions", "updated"], rows)
-    click.echo(f"{count_text(len(rows), 'resource')}; `inspire-mirror catalog RESOURCE` shows what one consists of", err=True)
+    columns = ["resource", "title", "zones", "formats", "editions", "updated"]
+    catalogs.show(columns, rows, [name for name, _ in found], names=["resource", "title"], drop=["updated", "zones", "formats"])
+    catalogs.tell(f"{count_text(len(rows), 'resource')}; `inspire-mirror catalog RESOURCE` shows what one consists of")
+    return code
 
 
-def _show_offers(
-    invocation: Invocation,
-    upstreams: Mapping[str, Upstream],
-    contact: str | None,
-    interest: Interest,
-    sizes: bool | None,
-    *,
-    as_json: bool,
-) -> None:
-    from mirror.cli.commands.runs import run_until_signal
-    from mirror.cli.progress import watcher
-    from mirror.sync.browse import MOST_SIZES, Browser
-
-    found: list[tuple[str, Offer]] = []
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
-        for name, upstream in upstreams.items():
-            offers = run_until_signal(Browser(name, upstream, contact, watch).offers(interest, sizes=sizes))
-            found += [(name, offer) for offer in offers]
-    if as_json:
+def _show_offers(catalogs: _Catalogs, interest: Interest, sizes: bool | None) -> int:
+    found, code = catalogs.each(lambda browser: browser.offers(interest, sizes=sizes))
+    if catalogs.as_json:
         print_json([_offer_json(name, offer) for name, offer in found])
-        return
+        return code
     rows = [
         (
             offer.sub.id,
@@ -150,11 +182,25 @@ def _show_offers(
         )
         for _, offer in found
     ]
-    if rows:
-        table(["sub-resource", "zones", "formats", "crs", "edition", "updated", "files", "size"], rows, right=["files", "size"])
-    unknown = f" (more than {MOST_SIZES}: --sizes asks for their sizes)" if any(offer.files is None for _, offer in found) else ""
-    total = size_text(sum(offer.bytes or 0 for _, offer in found))
-    click.echo(f"{count_text(len(rows), 'sub-resource')}{unknown or ', ' + total}", err=True)
+    columns = ["sub-resource", "zones", "formats", "crs", "edition", "updated", "files", "size"]
+    drop = ["updated", "crs", "formats", "zones", "files"]
+    catalogs.show(columns, rows, [name for name, _ in found], names=["sub-resource"], drop=drop)
+    catalogs.tell(count_text(len(rows), "sub-resource") + _sizes_text([offer for _, offer in found], sizes))
+    return code
+
+
+def _sizes_text(offers: Sequence[Offer], sizes: bool | None) -> str:
+    """How much the offers come to, and what is missing in that."""
+    from mirror.sync.browse import MOST_SIZES
+
+    known = [offer.bytes for offer in offers if offer.bytes is not None]
+    unknown = sum(offer.asked and offer.bytes is None for offer in offers)
+    text = f", {size_text(sum(known))}" if known or not offers else ""
+    if unknown:
+        text += f"; {count_text(unknown, 'size')} could not be had"
+    if sizes is None and not all(offer.asked for offer in offers):
+        text += f" (more than {MOST_SIZES}: --sizes asks for their sizes)"
+    return text
 
 
 def _codes(terms: Sequence[Term]) -> list[str]:

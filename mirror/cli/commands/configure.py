@@ -53,17 +53,16 @@ def config() -> None:
 @reports_errors
 def check(invocation: Invocation, as_json: bool) -> None:
     """Validate the config. With --json, print the settings in effect: defaults and environment included, secrets masked."""
-    from mirror.settings import effective, find_config, load, warnings
+    from mirror.settings import effective, load_found, warnings
 
-    path = find_config(invocation.config, os.environ, Path.cwd())
-    settings = load(path, os.environ)
+    settings, source = load_found(invocation.config, os.environ, Path.cwd())
     remarks = warnings(settings)
     for remark in remarks:
         click.echo(f"warning: {remark}", err=True)
     if as_json:
         print_json(effective(settings))
         return
-    click.echo(f"{path}: valid")
+    click.echo(f"{source}: valid")
     click.echo(f"  root: {settings.root}")
     for name, upstream in settings.upstream.items():
         click.echo(f"  upstream {name}: {upstream.url}")

@@ -69,7 +69,7 @@ def show_plan(
 
     settings = _settings(invocation)
     actions: list[PlannedAction] = []
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
 
         def emit(event: Event) -> None:
             if not isinstance(event, Planned):  # it is what the table is about to say
@@ -78,6 +78,7 @@ def show_plan(
         report = run_until_signal(make_plan(settings, names, visit=actions.append, keeps=keeps, retry=retry, emit=emit))
     if as_json:
         _print_plan_json(report, actions)
+        _print_end(report)
     else:
         _print_plan(settings, report, actions, by_file=files or keeps)
     return report.exit_code
@@ -110,7 +111,7 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
     if by_file:
         rows = [(a.action, f"{a.resource}/{a.sub_resource}/{a.file}", size_text(a.size), a.reason) for a in actions]
         if rows:
-            table(["action", "file", "size", "why"], rows, right=["size"])
+            table(["action", "file", "size", "why"], rows, right=["size"], names=["file"], wrap="why")
     else:
         grouped: dict[tuple[str, str, str, str], tuple[int, int]] = {}
         for a in actions:
@@ -119,8 +120,9 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
             grouped[key] = count + 1, size + (a.size or 0)
         rows = [(key[0], f"{key[1]}/{key[2]}", f"{count:,}", size_text(size), key[3]) for key, (count, size) in grouped.items()]
         if rows:
-            table(["action", "sub-resource", "files", "size", "why"], rows, right=["files", "size"])
-    if report.outcome == "unavailable":
+            columns = ["action", "sub-resource", "files", "size", "why"]
+            table(columns, rows, right=["files", "size"], names=["sub-resource"], drop=["files"], wrap="why")
+    if report.outcome in ("unavailable", "interrupted"):
         _print_end(report)
         return
     planned = report.planned
@@ -152,10 +154,11 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
     if dry_run:
         finish(show_plan(invocation, names, retry=retry, as_json=as_json))
     settings = _settings(invocation)
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
         report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
     if as_json:
         print_json(report.as_json())
+        _print_end(report)
     elif not (invocation.quiet and report.exit_code == 0):
         _print_sync(report)
     finish(report.exit_code)
@@ -205,9 +208,11 @@ def verify(
     from mirror.scrubbing import scrub
     from mirror.verifying import verify as run_verify
 
+    if wait and not repair:
+        raise click.UsageError("--wait goes with --repair: nothing else waits for a sync")
     settings = invocation.settings(offline=not repair)
     findings: Findings
-    with watcher(invocation.verbose, quiet=invocation.quiet, as_json=as_json) as watch:
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
         if budget:
             findings = run_until_signal(scrub(settings, names, budget=budget, repair=repair, wait=wait, emit=watch))
         else:

@@ -84,6 +84,10 @@ class ArchiveError(MirrorError):
     """An archive cannot be read or must not be unpacked: broken, encrypted, hostile, or packed as no engine here knows."""
 
 
+class ArchiveRefused(ArchiveError):
+    """An archive may be sound, but is not for reading here: encrypted, packed as no engine here knows, or beyond a limit."""
+
+
 class UnsafeName(MirrorError):
     """A name from a feed that could leave its folder, or that a file system cannot keep."""
 

@@ -18,7 +18,7 @@ import pytest
 from mirror.archives import Bounds, Member, Unpacked
 from mirror.archives.sevenzz import find_7zz
 from mirror.archives.worker import answer
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 
 from .hostile import FORMATS
 
@@ -52,11 +52,13 @@ def unpack_here(paths: Sequence[Path], into: Path, bounds: Bounds, engine: str |
 
 def _do(paths: Sequence[Path], bounds: Bounds, **job: Any) -> dict[str, Any]:
     with _limits_of_py7zr():
-        said = answer({"engine": None, "paths": list(map(str, paths)), "bounds": asdict(bounds), **job}, lambda count: None)
+        said = answer(
+            {"engine": None, "paths": list(map(str, paths)), "bounds": asdict(bounds), **job}, lambda count: None, lambda: None
+        )
     if "errno" in said:
         raise OSError(said["errno"], said["reason"], said["file"])
     if "error" in said:
-        raise ArchiveError(said["error"])
+        raise (ArchiveRefused if said.get("refused") else ArchiveError)(said["error"])
     return said
 
 

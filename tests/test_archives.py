@@ -163,6 +163,22 @@ def test_what_is_neither_listed_nor_named_beside_the_volumes_is_not_read(tmp_pat
         check_here(paths, BOUNDS, engine=engine)
 
 
+async def test_a_signature_behind_a_single_7z_does_no_harm(tmp_path: Path) -> None:
+    for engine in (None, "py7zr"):
+        await archives.test(put(tmp_path, "x.7z", seven_zip(ITEMS) + b"signed"), BOUNDS, engine=engine)
+
+
+def test_a_folder_of_zip_may_be_one_by_its_attribute_only(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        info = zipfile.ZipInfo("folder")
+        info.create_system, info.external_attr = 0, 0x10
+        archive.writestr(info, b"")
+        archive.writestr("folder/x", b"1")
+    unpack_here(put(tmp_path, "x.zip", buffer.getvalue()), tmp_path / "out", BOUNDS)
+    assert tree_of(tmp_path / "out") == ({"folder/x": b"1"}, {"folder"})
+
+
 # -- 7z: engines and methods
 
 _FILTERS: Mapping[str, Sequence[Mapping[str, int]]] = {

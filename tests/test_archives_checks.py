@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mirror.archives.checks import LONGEST_PATH, Gate, clean_path, fold
 from mirror.archives.model import Bounds, Entry
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 
 WIDE = Bounds(max_ratio=1e9, max_members=1000, max_bytes=None)
 
@@ -180,6 +180,15 @@ def test_members_are_counted_with_the_folders_that_their_paths_imply() -> None:
         one.admit(entry(str(number)))
     with pytest.raises(ArchiveError, match="max_members"):
         one.admit(entry("6"))
+
+
+def test_names_are_not_to_fill_the_memory_of_whoever_lists_them() -> None:
+    one = gate(Bounds(1e9, 10, None))
+    folders = "/".join(letter * 240 for letter in "xyz")
+    for number in range(3):
+        one.admit(entry(f"{folders}/{number}"))
+    with pytest.raises(ArchiveRefused, match="more than 2560 letters"):
+        one.admit(entry(f"{folders}/3"))
 
 
 def test_what_unpacks_to_more_than_the_ratio_is_a_bomb() -> None:

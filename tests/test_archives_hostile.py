@@ -18,7 +18,7 @@ import py7zr
 import pytest
 
 from mirror import archives
-from mirror.archives import ArchiveError, Bounds
+from mirror.archives import ArchiveError, ArchiveRefused, Bounds
 from mirror.archives.checks import Gate
 from mirror.archives.opening import open_archive
 from mirror.archives.sink import Sink
@@ -29,7 +29,7 @@ from .test_archives import put
 
 BOUNDS = Bounds(max_ratio=200, max_members=1000, max_bytes=None)
 _noise = random.Random(8).randbytes(50_000)  # noqa: S311 - the same noise each time
-_zeros = bytes(20 << 20)
+_zeros = bytes(8 << 20)
 
 
 @pytest.fixture
@@ -359,3 +359,26 @@ def test_a_broken_header_in_the_middle_of_a_tar_is_no_end(place: Path) -> None:
     data = bytearray(tarred([Item("a", b"1"), Item("b", b"2"), Item("c", b"3")]))
     data[1024 + 150] ^= 1
     refused(put(place, "x.tar", bytes(data)), "broken or truncated at byte 1024")
+
+
+# -- broken, or not to be told
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x.7z", lambda: seven_zip([Item("x", b"1")], coder=(b"\x04\xf7\x11\x04", b""))),
+        ("x.7z", lambda: seven_zip([Item(str(number)) for number in range(1001)])),
+        ("x.zip", lambda: zipped([Item("zeros", _zeros)])),
+        ("x.tar.gz", lambda: tarred([Item("zeros", _zeros)], "gz")),
+        ("x.gz", lambda: gzip.compress(_zeros)),
+    ],
+)
+async def test_what_cannot_be_tested_is_told_from_what_is_broken(place: Path, name: str, data: Callable[[], bytes]) -> None:
+    """A sync publishes the one, as it publishes other files that nothing speaks for, and not the other."""
+    with pytest.raises(ArchiveRefused):
+        await archives.test(put(place, name, data()), BOUNDS)
+    paths = put(place, "broken.7z", seven_zip([Item("x", b"1")], crcs={"x": 0}))
+    with pytest.raises(ArchiveError) as raised:
+        await archives.test(paths, BOUNDS)
+    assert not isinstance(raised.value, ArchiveRefused)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.model import RemoteFile, SubResource
-from mirror.planning.plan import Action, Add, Adopt, Keep, Kept, Park, Replace, UnitPlan, plan_unit, settled_key
+from mirror.planning.plan import Action, Add, Adopt, Keep, Kept, Park, Replace, UnitPlan, known_by, plan_unit, settled_key
 from mirror.planning.selection import Wanted
 
 NEW, OLD = "a" * 32, "b" * 32
@@ -196,3 +196,22 @@ def test_every_wanted_name_is_in_the_plan_exactly_once(
     assert len(names) == len(set(names))
     assert everything == {file.name for file in files}
     assert set(names) <= everything
+
+
+@pytest.mark.parametrize(
+    ("listed", "size", "md5", "how"),
+    [
+        ((10, "a" * 32), 10, "a" * 32, "MD5"),
+        ((None, "a" * 32), 10, "a" * 32, "MD5"),
+        ((10, "a" * 32), 10, "b" * 32, None),
+        ((11, "a" * 32), 10, "a" * 32, None),
+        ((10, None), 10, "a" * 32, "size"),
+        ((11, None), 10, "a" * 32, None),
+        ((None, None), 10, "a" * 32, None),
+    ],
+)
+def test_bytes_are_known_by_their_md5_or_else_by_their_size(
+    listed: tuple[int | None, str | None], size: int, md5: str, how: str | None
+) -> None:
+    """An MD5 that differs is never outweighed by a size that agrees; where neither is listed, nothing is known."""
+    assert known_by(RemoteFile("f", "", *listed), size, md5) == how

@@ -12,10 +12,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mirror.archives.model import Bounds, Member, Unpacked
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 from mirror.planning.volumes import Archive, archives_in, gap_in
 
-__all__ = ["Archive", "ArchiveError", "Bounds", "Member", "Unpacked", "archives_in", "gap_in", "probe", "test", "unpack"]
+__all__ = [
+    "Archive",
+    "ArchiveError",
+    "ArchiveRefused",
+    "Bounds",
+    "Member",
+    "Unpacked",
+    "archives_in",
+    "gap_in",
+    "probe",
+    "test",
+    "unpack",
+]
 
 # `child` is imported where it is used: the process that reads archives imports this package too, and has no use for asyncio.
 
@@ -40,7 +52,8 @@ async def test(paths: Sequence[Path], bounds: Bounds, *, engine: str | None = No
     Names of members are not judged, as none is used. `engine`, for tests and measurements, names what decodes 7z: `py7zr` or `7zz`.
 
     Raises:
-        ArchiveError: it is broken or encrypted, or unpacks to more than `bounds` let it.
+        ArchiveError: it is broken. ArchiveRefused, a kind of it: whether it is cannot be told, as it is encrypted, packed as no
+            engine here knows, or unpacks to more than `bounds` let it.
         OSError: as with `probe`.
     """
     from mirror.archives import child

@@ -11,13 +11,14 @@ from collections.abc import Collection
 from unicodedata import normalize
 
 from mirror.archives.model import Bounds, Entry
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 from mirror.names import problem_with
 
 LONGEST_PATH = 1024
 """Bytes in the path of a member: with the folder of the mirror before it, it must stay below Linux's 4,096."""
 
 _BLOCK = 4096  # what a file system gives at least to a folder, and to a file that is not empty
+_LETTERS = 256  # in the path of a member, on average over as many as there may be: the list is held in memory
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
@@ -35,6 +36,7 @@ class Gate:
         self._members = 0
         self._known: dict[str, tuple[str, bool]] = {}
         self._folders: set[str] = set()
+        self._letters = 0
         self._room = 0
         self.files = 0
         self.bytes = 0
@@ -43,14 +45,14 @@ class Gate:
         """Check a member and return its path, without `./` before and `/` behind it; empty for the folder that all is in.
 
         Raises:
-            ArchiveError: it must not be unpacked.
+            ArchiveError: it must not be unpacked; ArchiveRefused where that is for encryption, numbers or sizes.
             OSError: with ENOSPC; it may be sound, but there is no room for it.
         """
         self._members += 1
         if self._members > self._bounds.max_members:
             raise too_many(self._bounds.max_members)
         if entry.encrypted:
-            raise ArchiveError(f"member {show(entry.name)} is encrypted, and there is no password")
+            raise ArchiveRefused(f"member {show(entry.name)} is encrypted, and there is no password")
         if entry.size is not None and entry.size < 0:
             raise ArchiveError(f"member {show(entry.name)} declares a size below zero")
         path = entry.name
@@ -60,6 +62,12 @@ class Gate:
             path = clean_path(entry.name, folder=entry.folder, known=self._folders)
             if path:
                 self._place(path, folder=entry.folder)
+            self._letters += len(path)
+            if self._letters > _LETTERS * self._bounds.max_members:
+                limit = _LETTERS * self._bounds.max_members
+                raise ArchiveRefused(
+                    f"the names of its members have more than {limit} letters in all: taken for a bomb (max_members)"
+                )
         if not entry.folder:
             self.files += 1
         self.grow(entry.size or 0)
@@ -71,7 +79,7 @@ class Gate:
         self.bytes += size
         if self.bytes > self._bounds.max_ratio * self._packed:
             limit = f"{self._bounds.max_ratio:g} times its {self._packed} bytes"
-            raise ArchiveError(f"it unpacks to more than {limit}, and is taken for a bomb (max_extract_ratio)")
+            raise ArchiveRefused(f"it unpacks to more than {limit}, and is taken for a bomb (max_extract_ratio)")
         self._take(size)
 
     def _take(self, size: int) -> None:
@@ -101,9 +109,9 @@ class Gate:
             raise ArchiveError(f"member {show(path)} is there twice")
 
 
-def too_many(most: int) -> ArchiveError:
+def too_many(most: int) -> ArchiveRefused:
     """The error for an archive of more members than `most`."""
-    return ArchiveError(f"it has more than {most} members, and is taken for a bomb (max_members)")
+    return ArchiveRefused(f"it has more than {most} members, and is taken for a bomb (max_members)")
 
 
 def clean_path(name: str, *, folder: bool, known: Collection[str] = ()) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from mirror.archives.model import Bounds, Member, Unpacked
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 
 _ENVIRONMENT: Final = ("PATH", "TMPDIR", "LD_LIBRARY_PATH")
 """What it gets of ours: no key that an upstream is reached with is among it."""
@@ -69,7 +69,7 @@ async def _ask(job: dict[str, Any], paths: Sequence[Path], bounds: Bounds) -> di
     if "errno" in answer:
         raise OSError(answer["errno"], answer["reason"], answer["file"])
     if "error" in answer:
-        raise ArchiveError(answer["error"])
+        raise (ArchiveRefused if answer.get("refused") else ArchiveError)(answer["error"])
     return answer
 
 

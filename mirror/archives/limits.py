@@ -49,6 +49,10 @@ class Patience:
         self._progress = 0
         self._renew()
 
+    def rest(self) -> None:
+        """From here on it is the disk that is waited for, which takes as long as it takes."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
     def told(self, count: int) -> None:
         """So many bytes have been read or written."""
         self._progress += count

@@ -22,7 +22,7 @@ from mirror.archives.reading import Volumes, buffered
 from mirror.archives.sevenzz import SevenZz, find_7zz
 from mirror.archives.sink import Sink
 from mirror.archives.source import Decoder, Told, copy
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 
 _CRYPTO: Final = bytes.fromhex("06f1")
 _METHODS: Final[Mapping[bytes, str]] = {
@@ -95,7 +95,7 @@ class SevenZip:
         try:
             self._archive = py7zr.SevenZipFile(self._stream)
         except PasswordRequired:
-            raise ArchiveError("its list of members is encrypted, and there is no password") from None
+            raise ArchiveRefused("its list of members is encrypted, and there is no password") from None
         except Bad7zFile as error:
             if f"exceeds limit {bounds.max_members}" in str(error):
                 raise too_many(bounds.max_members) from None
@@ -163,11 +163,11 @@ class SevenZip:
         if methods <= _BY_PY7ZR and self._engine != "7zz":
             return _ByPy7zr(self._stream)
         if self._engine == "7zz":
-            raise ArchiveError("7-Zip is not installed (Debian package 7zip)")
+            raise ArchiveRefused("7-Zip is not installed (Debian package 7zip)")
         unknown = ", ".join(sorted(methods - _BY_PY7ZR))
         if methods <= _BY_7ZZ:
-            raise ArchiveError(f"it is packed with {unknown}, which takes 7-Zip to unpack: install it (Debian package 7zip)")
-        raise ArchiveError(f"it is packed with {unknown}, which no engine here knows")
+            raise ArchiveRefused(f"it is packed with {unknown}, which takes 7-Zip to unpack: install it (Debian package 7zip)")
+        raise ArchiveRefused(f"it is packed with {unknown}, which no engine here knows")
 
 
 class _ByPy7zr:

@@ -15,7 +15,7 @@ from mirror.archives.model import Bounds, Entry, Member
 from mirror.archives.reading import Volumes, buffered
 from mirror.archives.sink import Sink
 from mirror.archives.source import CHUNK, Told
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -129,7 +129,7 @@ class Metered(io.RawIOBase):
         memoryview(buffer)[: len(data)] = data
         self._count += len(data)
         if self._count > self._most:
-            raise ArchiveError(f"it unpacks to more than {self._most} bytes, and is taken for a bomb (max_extract_ratio)")
+            raise ArchiveRefused(f"it unpacks to more than {self._most} bytes, and is taken for a bomb (max_extract_ratio)")
         return len(data)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import astuple
 from typing import Any
 
+from mirror.archives.fence import fence
 from mirror.archives.limits import MEMBER, MEMORY, Patience, confine, die_with
 
 
@@ -21,22 +22,23 @@ def main() -> None:
     confine()
     patience = Patience()
     job = json.loads(sys.stdin.buffer.read())
+    fence(job.get("into"), links=len(job["paths"]) > 1)
     # Standard output is for the answer; a library that prints must not end up in it.
     answer_to = os.dup(1)
     os.dup2(2, 1)
-    said = json.dumps(answer(job, patience.told)).encode()
+    said = json.dumps(answer(job, patience.told, patience.rest)).encode()
     with os.fdopen(answer_to, "wb") as out:
         out.write(said)
 
 
-def answer(job: dict[str, Any], told: Callable[[int], None]) -> dict[str, Any]:
-    """What came of a job; `told` is called with progress in bytes."""
-    from mirror.errors import ArchiveError
+def answer(job: dict[str, Any], told: Callable[[int], None], rest: Callable[[], None]) -> dict[str, Any]:
+    """What came of a job; `told` is called with progress in bytes, `rest` before what can take long without any."""
+    from mirror.errors import ArchiveError, ArchiveRefused
 
     try:
-        return _do(job, told)
+        return _do(job, told, rest)
     except ArchiveError as error:
-        return {"error": str(error)}
+        return {"error": str(error), "refused": isinstance(error, ArchiveRefused)}
     except MemoryError:
         pass  # answered below, where what took the memory has been let go
     except OSError as error:
@@ -45,10 +47,10 @@ def answer(job: dict[str, Any], told: Callable[[int], None]) -> dict[str, Any]:
         return {"error": _broken(error)}  # gzip and bz2 say so of broken data
     except Exception as error:
         return {"error": _broken(error)}
-    return {"error": f"reading it takes more than {MEMORY >> 20} MiB of memory, which is the limit"}
+    return {"error": f"reading it takes more than {MEMORY >> 20} MiB of memory, which is the limit", "refused": True}
 
 
-def _do(job: dict[str, Any], told: Callable[[int], None]) -> dict[str, Any]:
+def _do(job: dict[str, Any], told: Callable[[int], None], rest: Callable[[], None]) -> dict[str, Any]:
     from mirror.archives.checks import Gate
     from mirror.archives.model import Bounds
     from mirror.archives.opening import open_archive
@@ -66,6 +68,7 @@ def _do(job: dict[str, Any], told: Callable[[int], None]) -> dict[str, Any]:
         return {"members": members}
     sink = Sink(told) if job["task"] == "test" else Target(job["into"], told)
     source.unpack(gate, sink)
+    rest()
     sink.finish()
     return {"files": gate.files, "bytes": gate.bytes}
 

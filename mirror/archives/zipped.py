@@ -19,11 +19,12 @@ from mirror.archives.reading import Volumes, buffered
 from mirror.archives.sevenzz import SevenZz, find_7zz
 from mirror.archives.sink import Sink, Writer
 from mirror.archives.source import CHUNK, Told, copy
-from mirror.errors import ArchiveError
+from mirror.errors import ArchiveError, ArchiveRefused
 
 _ENCRYPTED: Final = 0x1 | 0x40
 _KNOWN: Final = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
 _METHODS: Final = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
+_DOS_FOLDER: Final = 0x10
 _END: Final = b"PK\x05\x06"
 _END_SIZE: Final = 22
 _LONGEST_COMMENT: Final = 0xFFFF
@@ -83,13 +84,13 @@ class Zip:
         command = find_7zz()
         if command is None:
             names = ", ".join(sorted(_METHODS.get(method, f"method {method}") for method in methods - _KNOWN))
-            raise ArchiveError(f"it is packed with {names}, which takes 7-Zip to unpack: install it (Debian package 7zip)")
+            raise ArchiveRefused(f"it is packed with {names}, which takes 7-Zip to unpack: install it (Debian package 7zip)")
         return SevenZz(command, self._paths, "zip", self._told)
 
 
 def _entry(info: zipfile.ZipInfo) -> Entry:
     mode = info.external_attr >> 16
-    folder = info.filename.endswith("/") or stat.S_ISDIR(mode)
+    folder = info.filename.endswith("/") or stat.S_ISDIR(mode) or (not mode and bool(info.external_attr & _DOS_FOLDER))
     oddity = None
     if stat.S_ISLNK(mode):
         oddity = "a symbolic link"

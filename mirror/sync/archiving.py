@@ -61,8 +61,8 @@ class Archiving:
         """Of the files that have `arrived`, those of archives that do not hold together, with the reason.
 
         `wanted` are all wanted files of the sub-resource, `place` says where each lies at present. Whether an archive is tested is
-        for `[limits] test_archives` to say; if it says nothing, those are for which upstream gives no MD5. What cannot
-        be tested is not broken.
+        for `[limits] test_archives` to say; if it says nothing, those are for which upstream gives no MD5.
+        One that cannot be tested is not broken.
         """
         files = {file.name: file for file in wanted}
         found: dict[str, str] = {}

@@ -9,7 +9,7 @@ of it: no exception but our own, and the rule that its docstring states. The run
 and memory stays within a limit. A room that reads something new adds its targets here.
 """
 
-from . import answers, configs, feeds, names, sidecars, texts
+from . import answers, archives, configs, feeds, names, sidecars, texts
 from .target import Target, source
 
 TARGETS: tuple[Target, ...] = (
@@ -19,6 +19,7 @@ TARGETS: tuple[Target, ...] = (
     *answers.TARGETS,
     *texts.TARGETS,
     *configs.TARGETS,
+    *archives.TARGETS,
 )
 
 __all__ = ["TARGETS", "Target", "source"]

@@ -54,8 +54,8 @@ NO_SIZE = replace(FILE, size=None)
         (NO_MD5, replace(KEPT, sound=False), 100, Replace, "verify found other bytes"),
         (FILE, replace(KEPT, md5=OLD), 100, Replace, "another MD5"),
         (replace(NO_MD5, size=120), KEPT, 100, Replace, "lists 120 bytes, 100 are here"),
-        (NO_MD5, replace(KEPT, updated="2025-01-01"), 100, Replace, "has published since"),
-        (FILE, replace(KEPT, updated="2025-01-01"), 100, Keep, "as upstream lists it"),
+        (NO_MD5, replace(KEPT, published="2025-01-01"), 100, Replace, "may have published since"),
+        (FILE, replace(KEPT, published="2025-01-01"), 100, Keep, "as upstream lists it"),
     ],
 )
 def test_every_action_has_its_reason(

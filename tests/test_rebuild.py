@@ -163,7 +163,7 @@ async def test_unknown_files_are_not_taken_in_where_the_index_was_never_gone(mir
 
 async def test_a_wanted_file_without_an_md5_is_fetched_again(tmp_path: Path) -> None:
     """Its size alone does not show that it is what upstream lists now. The old bytes are set aside, not overwritten."""
-    blind = SampleSub("S", updated="2026-01-01", files=(SampleFile("s.7z", Pattern(1000, "old"), md5=None),))
+    blind = SampleSub("S", updated="2026-01-01", files=(SampleFile("s.gpkg", Pattern(1000, "old"), md5=None),))
     async with FakeUpstream(Catalogue((SampleResource("R", (blind,)),))) as fake:
         mirror = Mirrored(tmp_path / "root", fake)
         await mirror.sync()
@@ -173,7 +173,7 @@ async def test_a_wanted_file_without_an_md5_is_fetched_again(tmp_path: Path) -> 
         assert (await mirror.sync()).exit_code == 0
         assert mirror.tree() == offered(fake.catalogue)
         assert old not in mirror.tree().values()
-        assert [path.name for path in (mirror.root / ".staging" / "quarantine").rglob("*.7z")] == ["s.7z"]
+        assert [path.name for path in (mirror.root / ".staging" / "quarantine").rglob("*.gpkg")] == ["s.gpkg"]
         # The same file, where nobody wants it: it is known again, and fetched as soon as somebody does.
         lose(mirror.root)
         mirror.tables = {"a": {"resources": ["NOTHING"]}}

@@ -106,7 +106,7 @@ WITHOUT_EXCHANGE = ("two renames: old folder out", "two renames: new folder in")
 INTERRUPTED = (
     "run: lock taken",
     "run: reconciled",
-    "listing: resources saved",
+    "listing: capabilities saved",
     "listing: files saved",
     "run: planned",
     "rebuild: sub-resource taken in",

@@ -121,7 +121,7 @@ def _outcome(order: Mapping[str, Any]) -> tuple[int, str]:
     now = datetime.fromisoformat(order.get("now", LONG_AFTER.isoformat()))
     try:
         if order.get("verify"):
-            return run_until_signal(verify(settings, full=True, repair=True, now=lambda: now)).exit_code, ""
+            return run_until_signal(verify(settings, full=True, repair=True, now=lambda: now, patience=HASTE)).exit_code, ""
         report = run_until_signal(sync(settings, now=lambda: now, patience=HASTE))
     except KeyboardInterrupt:
         return 130, ""

@@ -22,6 +22,7 @@ ENDS = (1, 4)
 """Incomplete, or refused."""
 
 
+@pytest.mark.timeout(600)
 def test_in_a_namespace_where_mounting_needs_one() -> None:
     run_in_own_mounts(__file__)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.model import RemoteFile, SubResource
-from mirror.planning.plan import Action, Add, Adopt, Keep, Kept, Park, Replace, UnitPlan, plan_unit, settled_key
+from mirror.planning.plan import Action, Add, Adopt, Keep, Kept, Park, Replace, UnitPlan, known_by, plan_unit, settled_key
 from mirror.planning.selection import Wanted
 
 NEW, OLD = "a" * 32, "b" * 32
@@ -54,8 +54,8 @@ NO_SIZE = replace(FILE, size=None)
         (NO_MD5, replace(KEPT, sound=False), 100, Replace, "verify found other bytes"),
         (FILE, replace(KEPT, md5=OLD), 100, Replace, "another MD5"),
         (replace(NO_MD5, size=120), KEPT, 100, Replace, "lists 120 bytes, 100 are here"),
-        (NO_MD5, replace(KEPT, updated="2025-01-01"), 100, Replace, "has published since"),
-        (FILE, replace(KEPT, updated="2025-01-01"), 100, Keep, "as upstream lists it"),
+        (NO_MD5, replace(KEPT, published="2025-01-01"), 100, Replace, "may have published since"),
+        (FILE, replace(KEPT, published="2025-01-01"), 100, Keep, "as upstream lists it"),
     ],
 )
 def test_every_action_has_its_reason(
@@ -196,3 +196,22 @@ def test_every_wanted_name_is_in_the_plan_exactly_once(
     assert len(names) == len(set(names))
     assert everything == {file.name for file in files}
     assert set(names) <= everything
+
+
+@pytest.mark.parametrize(
+    ("listed", "size", "md5", "how"),
+    [
+        ((10, "a" * 32), 10, "a" * 32, "MD5"),
+        ((None, "a" * 32), 10, "a" * 32, "MD5"),
+        ((10, "a" * 32), 10, "b" * 32, None),
+        ((11, "a" * 32), 10, "a" * 32, None),
+        ((10, None), 10, "a" * 32, "size"),
+        ((11, None), 10, "a" * 32, None),
+        ((None, None), 10, "a" * 32, None),
+    ],
+)
+def test_bytes_are_known_by_their_md5_or_else_by_their_size(
+    listed: tuple[int | None, str | None], size: int, md5: str, how: str | None
+) -> None:
+    """An MD5 that differs is never outweighed by a size that agrees; where neither is listed, nothing is known."""
+    assert known_by(RemoteFile("f", "", *listed), size, md5) == how

@@ -169,6 +169,7 @@ async def test_a_withdrawn_edition_counts_as_one_and_leaves_the_index_when_it_go
 
 
 async def test_of_a_resource_that_is_gone_the_last_editions_stay(mirror: Mirrored) -> None:
+    mirror.limits["max_shrink_ratio"] = 1
     mirror.upstream.catalogue = withdraw(CATALOGUE, ALPHA.id)
     mirror.clock.pass_(days=8)
     await mirror.sync()
@@ -359,6 +360,27 @@ async def test_a_listing_that_was_not_believed_takes_the_ground_away(mirror: Mir
     assert (await mirror.sync()).exit_code == 0
     assert (await mirror.prune()).exit_code == 0
     assert mirror.tree() == NEWEST
+
+
+async def test_an_entry_that_cannot_be_named_may_be_what_is_here(mirror: Mirrored) -> None:
+    """What a listing lacks then is not known to be gone: of a resource, and of the upstream."""
+    nameless = replace(OLDEST, omit=frozenset({"id", "link"}), title="?", updated="2027-01-02")
+    subs = tuple(nameless if sub.id == OLDEST.id else sub for sub in ALPHA.subs)
+    mirror.upstream.catalogue = replace(
+        CATALOGUE, resources=(replace(ALPHA, subs=subs, updated="2027-01-02"), CATALOGUE.resources[1])
+    )
+    assert (await mirror.sync()).exit_code == 1
+    assert {refusal.resource for refusal in (await mirror.prune()).refused} == {"BDALPHA"}
+    unknown = replace(ALPHA, omit=frozenset({"id", "link"}), title="?")
+    mirror.upstream.catalogue = replace(CATALOGUE, resources=(unknown, CATALOGUE.resources[1]))
+    mirror.limits["max_shrink_ratio"] = 1
+    mirror.clock.pass_(days=8)
+    assert (await mirror.sync()).exit_code == 1
+    assert mirror.rows("SELECT state FROM resources WHERE resource = 'BDALPHA'") == [("withdrawn",)]
+    report = await mirror.prune()
+    assert {refusal.resource for refusal in report.refused} == {"BDALPHA"}
+    assert "no usable name" in report.reason
+    assert only(mirror.tree(), "BDALPHA") == only(ALL, "BDALPHA")
 
 
 async def test_an_upstream_that_is_away_is_no_ground(mirror: Mirrored) -> None:

@@ -22,6 +22,7 @@ from mirror.store.index import FILE
 from mirror.store.query import Filters, Reader
 from mirror.verifying import Findings, verify
 
+from .command import run, write_config
 from .killed import ARCHIVES, FIRST, GENERATIONS
 from .mirrored import Mirrored, edition, offered, rewritten, volumes
 from .upstream import FakeUpstream, publish, withdraw
@@ -162,7 +163,7 @@ async def test_unknown_files_are_not_taken_in_where_the_index_was_never_gone(mir
 
 async def test_a_wanted_file_without_an_md5_is_fetched_again(tmp_path: Path) -> None:
     """Its size alone does not show that it is what upstream lists now. The old bytes are set aside, not overwritten."""
-    blind = SampleSub("S", updated="2026-01-01", files=(SampleFile("s.7z", Pattern(1000, "old"), md5=None),))
+    blind = SampleSub("S", updated="2026-01-01", files=(SampleFile("s.gpkg", Pattern(1000, "old"), md5=None),))
     async with FakeUpstream(Catalogue((SampleResource("R", (blind,)),))) as fake:
         mirror = Mirrored(tmp_path / "root", fake)
         await mirror.sync()
@@ -172,7 +173,7 @@ async def test_a_wanted_file_without_an_md5_is_fetched_again(tmp_path: Path) -> 
         assert (await mirror.sync()).exit_code == 0
         assert mirror.tree() == offered(fake.catalogue)
         assert old not in mirror.tree().values()
-        assert [path.name for path in (mirror.root / ".staging" / "quarantine").rglob("*.7z")] == ["s.7z"]
+        assert [path.name for path in (mirror.root / ".staging" / "quarantine").rglob("*.gpkg")] == ["s.gpkg"]
         # The same file, where nobody wants it: it is known again, and fetched as soon as somebody does.
         lose(mirror.root)
         mirror.tables = {"a": {"resources": ["NOTHING"]}}
@@ -393,7 +394,7 @@ async def flip_bytes(mirror: Mirrored, kept: Path, seed: int) -> None:
 async def test_any_damage_to_the_index_is_survived(mirror: Mirrored, tmp_path: Path) -> None:
     shutil.copytree(mirror.root, tmp_path / "kept", symlinks=True)
     mirror.upstream.catalogue = GENERATIONS[1]
-    for seed in (0, 7, 109, 261, *range(1000, 1016)):  # the first ones have found something
+    for seed in (0, 7, 109, 261, 1286, 1426, *range(1000, 1012)):  # the first ones have found something
         await flip_bytes(mirror, tmp_path / "kept", seed)
 
 
@@ -404,3 +405,28 @@ async def test_any_damage_to_the_index_is_survived_a_thousand_times(mirror: Mirr
     mirror.upstream.catalogue = GENERATIONS[1]
     for seed in range(1000):
         await flip_bytes(mirror, tmp_path / "kept", seed)
+
+
+# -- from outside
+
+
+def test_each_command_says_what_to_do_about_a_lost_or_broken_index(tmp_path: Path) -> None:
+    """One line, exit code 2 and a way out from what only reads; `sync` and `verify --repair` take that way."""
+    with FakeUpstream(FIRST).in_thread() as fake:
+        write_config(tmp_path, fake.url, 'a]\nresources = ["*"]\nedition = "all"')
+        assert run("sync", cwd=tmp_path).code == 0
+        root = tmp_path / "mirror"
+        for damage in (_random, lose):
+            damage(root)
+            for reading in ("query", "verify", "status"):
+                outcome = run(reading, cwd=tmp_path)
+                told = outcome.err.splitlines()
+                assert (len(told), "`inspire-mirror sync` or `verify --repair`" in told[0]) == (1, True), outcome
+                assert outcome.code == (0 if (reading, damage) == ("status", lose) else 2)
+            fake.clear()
+            outcome = run("verify", "--repair", "--json", cwd=tmp_path)
+            assert (outcome.code, outcome.json["rebuilt"], fake.count("download")) == (0, True, 0), outcome
+            assert run("query", "--paths", cwd=tmp_path).out.count("\n") == len(offered(FIRST))
+        _random(root)
+        outcome = run("sync", cwd=tmp_path)
+        assert (outcome.code, "set aside as .staging/quarantine/index-" in outcome.err, fake.count("download")) == (0, True, 0)

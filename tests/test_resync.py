@@ -223,6 +223,25 @@ async def test_a_second_publication_of_one_day_is_found_the_next_day(tmp_path: P
         assert mirror.requests() == {"capabilities": 1}
 
 
+async def test_without_md5_too_a_second_publication_of_one_day_is_found(tmp_path: Path) -> None:
+    """All facts in the feed stay the same. So what was fetched on the day of its publication is fetched once more after it."""
+    bare = replace(FIRST, files=tuple(replace(file, md5=None) for file in FIRST.files))
+    async with FakeUpstream(publish(CATALOGUE, ALPHA.id, rewritten(bare, "morning", updated="2026-12-01"))) as upstream:
+        mirror = Mirrored(tmp_path / "root", upstream)
+        mirror.clock.at = datetime(2026, 12, 1, 9, tzinfo=UTC)
+        await mirror.sync()
+        upstream.catalogue = publish(CATALOGUE, ALPHA.id, rewritten(bare, "evening", updated="2026-12-01"))
+        mirror.clock.at = datetime(2026, 12, 1, 20, tzinfo=UTC)
+        await mirror.sync()
+        assert mirror.requests() == {"capabilities": 1}
+        mirror.clock.at = datetime(2026, 12, 2, 9, tzinfo=UTC)
+        assert (await mirror.sync()).exit_code == 0
+        assert mirror.tree() == offered(upstream.catalogue)
+        mirror.clock.pass_(days=8)
+        assert (await mirror.sync()).exit_code == 0
+        assert "download" not in mirror.requests()
+
+
 async def test_a_date_of_the_future_hides_nothing(mirror: Mirrored) -> None:
     """Neither what others publish later, nor what that very resource does."""
     mirror.upstream.catalogue = publish(CATALOGUE, "BDBRAVO", replace(CATALOGUE.resources[1].listed[0], updated="2099-01-01"))

@@ -326,7 +326,7 @@ _several = st.lists(_rules, max_size=3).map(
 )
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(_mirrors(), _several, st.integers(0, 2), st.integers(0, 3))
 def test_a_larger_keep_never_lets_more_go(mirror: _Mirror, rules: list[Rule], which: int, by: int) -> None:
     stored, listed = mirror
@@ -337,7 +337,7 @@ def test_a_larger_keep_never_lets_more_go(mirror: _Mirror, rules: list[Rule], wh
         assert gone(decided(larger, stored, listed)) <= gone(decided(rules, stored, listed))
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(_mirrors(), _several)
 def test_the_newest_complete_edition_and_what_is_wanted_never_go(mirror: _Mirror, rules: list[Rule]) -> None:
     stored, listed = mirror
@@ -351,7 +351,7 @@ def test_the_newest_complete_edition_and_what_is_wanted_never_go(mirror: _Mirror
     assert going.isdisjoint(wanted.sub.id for wanted in select([r.wish for r in rules], by_resource).wanted)
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(_mirrors(), _several)
 def test_after_a_prune_each_subscription_has_the_editions_that_it_keeps(mirror: _Mirror, rules: list[Rule]) -> None:
     """The last complete ones of each series are the same as before; and a second prune finds nothing more to do."""
@@ -365,6 +365,7 @@ def test_after_a_prune_each_subscription_has_the_editions_that_it_keeps(mirror: 
     assert gone(decided(rules, left, listed)) == set()
 
 
+@settings(deadline=None, max_examples=200)
 @given(_mirrors(), _several)
 def test_nothing_goes_before_its_grace_is_over_or_against_a_gap(mirror: _Mirror, rules: list[Rule]) -> None:
     stored, listed = mirror
@@ -378,6 +379,7 @@ def test_nothing_goes_before_its_grace_is_over_or_against_a_gap(mirror: _Mirror,
     assert without == gone(decision) | {verdict.stored.sub.id for verdict in decision.verdicts if verdict.refused}
 
 
+@settings(deadline=None, max_examples=200)
 @given(_mirrors(), _several, _rules)
 def test_another_subscription_saves_and_never_costs_what_was_governed_before(
     mirror: _Mirror, rules: list[Rule], more: Rule
@@ -387,6 +389,7 @@ def test_another_subscription_saves_and_never_costs_what_was_governed_before(
     assert gone(decided([*rules, more], stored, listed)) & governed <= gone(decided(rules, stored, listed))
 
 
+@settings(deadline=None, max_examples=200)
 @given(_mirrors(), _several)
 def test_names_only_ever_take_away_from_what_goes(mirror: _Mirror, rules: list[Rule]) -> None:
     stored, listed = mirror
@@ -395,6 +398,7 @@ def test_names_only_ever_take_away_from_what_goes(mirror: _Mirror, rules: list[R
     assert set().union(*apart) == everything
 
 
+@settings(deadline=None, max_examples=200)
 @given(_mirrors(), _several, st.sampled_from(_days), st.sampled_from(["D038", "D073"]))
 def test_something_incomplete_that_comes_never_lets_more_go(mirror: _Mirror, rules: list[Rule], day: str, zone: str) -> None:
     stored, listed = mirror
@@ -402,6 +406,7 @@ def test_something_incomplete_that_comes_never_lets_more_go(mirror: _Mirror, rul
     assert gone(decided(rules, [*stored, newcomer], listed)) == gone(decided(rules, stored, listed))
 
 
+@settings(deadline=None, max_examples=200)
 @given(_mirrors(), _several, st.integers(0, 20).map(lambda part: part / 20))
 def test_a_ratio_is_exceeded_exactly_where_more_than_it_would_go(mirror: _Mirror, rules: list[Rule], ratio: float) -> None:
     stored, listed = mirror

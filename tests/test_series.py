@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mirror.errors import UnsafeName
 from mirror.model import SubResource, Term
 from mirror.names import check_name
-from mirror.planning.series import SeriesKey, edition_order, series_key
+from mirror.planning.series import SeriesKey, edition_order, series_key, told_by_name
 
 
 def sub(
@@ -178,3 +178,15 @@ def test_a_very_long_key_still_has_a_slug_of_its_own() -> None:
     long = [SeriesKey("X", ("T" * 300 + end,), (), (), (), ()) for end in "AB"]
     assert long[0].slug != long[1].slug
     assert check_name(long[0].slug) == long[0].slug
+
+
+def test_a_name_tells_what_it_can_of_what_is_no_longer_listed() -> None:
+    """Another edition of it lends its fields; without one, tokens that plainly are zones, formats or CRS count."""
+    name = "BDTOPO_3-4_TOUSTHEMES_GPKG_LAMB93_D038_2025-09-15"
+    sibling = sub("BDTOPO_3-5_TOUSTHEMES_GPKG_LAMB93_D038_2026-03-15", zones=["D0038"], formats=["GPKG"], resolutions=["1m"])
+    told = told_by_name("BDTOPO", name, [sibling])
+    assert (told.id, told.title, told.edition_date, told.updated) == (name, name, date(2025, 9, 15), None)
+    assert series_key(told) == series_key(sibling)
+    alone = told_by_name("BDTOPO", name, [])
+    assert (alone.zones, alone.formats, alone.crs) == ((Term("D038"),), (Term("GPKG"),), (Term("EPSG:2154"),))
+    assert told_by_name("BDTOPO", "2024-01-01_2025-01-01_2023-13-41", []).edition_date is None

@@ -61,7 +61,7 @@ async def test_a_sync_stops_when_others_fill_the_disk(small_disk: Disk) -> None:
         assert "min_free" in report.reason
         assert "\n" not in report.reason
         assert mirror.tree() == only(offered(CATALOGUE), "SMALL")
-        assert small_disk.free * PAGE >= LEAST - MIB  # the index may still write what it has to
+        assert small_disk.free * PAGE >= LEAST - 6 * MIB  # what comes between two looks, and what the index still has to write
         sidecar = json.loads(next((mirror.root / ".staging" / "parts").rglob("*.json")).read_text("utf-8"))
         assert sidecar["offset"] > MIB
         ((outcome, missing),) = mirror.rows("SELECT outcome, failures FROM subscriptions")
@@ -90,20 +90,20 @@ async def test_a_file_of_unknown_size_is_watched_too(small_disk: Disk) -> None:
         mirror.limits = {"min_free": 60 * MIB}
         report = await mirror.sync()
         assert (report.outcome, report.exit_code) == ("refused", 4)
-        assert small_disk.free * PAGE >= 60 * MIB - 20 * MIB
+        assert small_disk.free * PAGE >= 60 * MIB - 6 * MIB
 
 
-def test_the_disk_is_asked_once_for_16_mib_or_a_second() -> None:
+def test_the_disk_is_asked_once_for_4_mib_or_a_second() -> None:
     """However many transfers write, and however small what they write is."""
     moments = iter([0.0] * 34 + [n / 64 for n in range(640)])
     asked: list[int] = []
     room = Room(asked.append, lambda: next(moments))
     for _ in range(33):
         room.take(MIB)
-    assert len(asked) == 3
+    assert len(asked) == 9
     for _ in range(640):
         room.take(10)
-    assert len(asked) == 3 + 9
+    assert len(asked) == 9 + 9
 
 
 def test_no_room_stays_no_room_until_there_is() -> None:

@@ -97,7 +97,30 @@ AFTER_A_KILL = {
 }
 """Steps that only the run after a kill passes: with the step at which that kill came, and what more of the order it takes."""
 
+OF_PRUNES = "leaving: "
+"""How the names of steps begin at which `test_prune_killed` kills."""
+
 WITHOUT_EXCHANGE = ("two renames: old folder out", "two renames: new folder in")
+
+
+INTERRUPTED = (
+    "run: lock taken",
+    "run: reconciled",
+    "listing: capabilities saved",
+    "listing: files saved",
+    "run: planned",
+    "rebuild: sub-resource taken in",
+    "transfer: begun",
+    "sidecar: saved",
+    "part: complete",
+    "publication: announced",
+    "exchange: done",
+    "publication: entered",
+    "close: wanted saved",
+    "run: account closed",
+    "verify: damage entered",
+)
+"""Where signals are sent in the ordinary suite: each part of a run has one."""
 
 
 def names_in_source() -> Counter[str]:
@@ -206,7 +229,8 @@ def test_each_step_stands_once_in_the_source_and_is_passed(course: Course) -> No
     names = names_in_source()
     assert {name for name, count in names.items() if count > 1} == set()
     passed = set().union(*course.passed)
-    assert passed | AFTER_A_KILL.keys() | set(WITHOUT_EXCHANGE) == names.keys()
+    of_syncs = {name for name in names if not name.startswith(OF_PRUNES)}
+    assert passed | AFTER_A_KILL.keys() | set(WITHOUT_EXCHANGE) == of_syncs
 
 
 @pytest.mark.timeout(400)
@@ -227,10 +251,20 @@ def test_a_kill_while_the_traces_of_another_are_put_right_leaves_no_trace(course
 
 
 @pytest.mark.timeout(400)
-def test_a_signal_at_any_step_ends_the_run_in_order(course: Course) -> None:
+def test_a_signal_in_each_part_of_a_run_ends_it_in_order(course: Course) -> None:
     """Exit code 130, or that of the run where it came too late to interrupt anything."""
-    for number, (name, stage_of) in enumerate(_chosen(course.passed).items()):
-        course.interrupt(stage_of, name, signal.SIGINT if number % 2 else signal.SIGTERM)
+    chosen = _chosen(course.passed)
+    for number, name in enumerate(INTERRUPTED):
+        course.interrupt(chosen[name], name, signal.SIGINT if number % 2 else signal.SIGTERM)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_step_ends_the_run_in_order(course: Course, sent: signal.Signals) -> None:
+    for number, passed in enumerate(course.passed):
+        for name in passed:
+            course.interrupt(number, name, sent)
 
 
 @pytest.mark.slow

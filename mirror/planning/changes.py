@@ -113,12 +113,12 @@ def fingerprint(entry: Resource | SubResource) -> str:
     return _digest(parts)
 
 
-def files_digest(files: Iterable[RemoteFile], updated: str | None = None) -> str:
+def files_digest(files: Iterable[RemoteFile], published: str | None = None) -> str:
     """Changes when a listing of files does, whatever its order.
 
-    A file without an MD5 may be replaced and look the same: `updated`, the publication day of the sub-resource, stands in for it.
+    A file without an MD5 may be replaced and look the same: `published`, the publication of the sub-resource, stands in for it.
     """
-    return _digest(sorted((f.name, -1 if f.size is None else f.size, f.md5 or f"published {updated}") for f in files))
+    return _digest(sorted((f.name, -1 if f.size is None else f.size, f.md5 or f"published {published}") for f in files))
 
 
 def _digest(value: object) -> str:
@@ -147,12 +147,26 @@ def unsettled(updated: str | None, listed_at: datetime, now: datetime) -> bool:
 
     What is dated into the future tells nothing about when it was published: its listings hold for the day they were made on.
     """
+    settled = _settled_at(updated, listed_at)
+    return settled is not None and listed_at < settled <= now
+
+
+def publication(updated: str | None, listed_at: datetime | None) -> str | None:
+    """What a listing of that moment tells of the last publication: its day, and whether another may have followed on that day.
+
+    All that files without an MD5 are known by: two publications of one day look the same until the day is over.
+    """
+    settled = None if listed_at is None else _settled_at(updated, listed_at)
+    early = settled is not None and listed_at is not None and listed_at < settled
+    return f"{updated}, seen on that day" if early else updated
+
+
+def _settled_at(updated: str | None, listed_at: datetime) -> datetime | None:
     day = published_day(updated)
     if day is None:
-        return False
+        return None
     day = min(day, listed_at.astimezone(UTC).date())
-    settled = datetime(day.year, day.month, day.day, tzinfo=UTC) + _SETTLING
-    return listed_at < settled <= now
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + _SETTLING
 
 
 def next_high_water(

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 from unicodedata import normalize
 
 from mirror.errors import UnsafeName
 from mirror.model import RemoteFile
 from mirror.names import check_name
+from mirror.planning.changes import publication
 from mirror.planning.parking import NOTHING_PARKED, Parking
 from mirror.planning.selection import Wanted, wants_file
 from mirror.planning.volumes import archive_of, incomplete_archives, publishing_groups
@@ -23,12 +25,13 @@ from mirror.planning.volumes import archive_of, incomplete_archives, publishing_
 class Kept:
     """What the index knows of a published file: the size in bytes and MD5 it was verified with.
 
-    `updated` is the publication day that its sub-resource had then; `sound` is false once `verify` has found it wrong.
+    `published` is the `publication` of its sub-resource that it was fetched from; `sound` is false once `verify` has found it
+    wrong.
     """
 
     size: int
     md5: str
-    updated: str | None
+    published: str | None
     sound: bool = True
 
 
@@ -97,6 +100,9 @@ class UnitPlan:
     dropped: frozenset[str] = frozenset()
     """Volumes that are here of archives that upstream now splits without them."""
 
+    published: str | None = None
+    """The `publication` that files fetched by this plan are of."""
+
     def leftovers(self, published: Collection[str]) -> tuple[str, ...]:
         """Which of the dropped volumes must leave as `published` appear: they would read as part of the new archive.
 
@@ -127,6 +133,7 @@ def plan_unit(
     indexed: Mapping[str, Kept],
     on_disk: Mapping[str, int],
     parking: Parking = NOTHING_PARKED,
+    listed_at: datetime | None = None,
 ) -> UnitPlan:
     """Decide for each wanted file of a sub-resource.
 
@@ -136,7 +143,9 @@ def plan_unit(
         indexed: what the index says is published here, by file name.
         on_disk: what is in its folder, sizes in bytes by file name.
         parking: which of its files are parked; those whose time has not come are not fetched.
+        listed_at: when the listing was made; None is long after its last publication.
     """
+    published = publication(wanted.sub.updated, listed_at)
     actions: list[Action] = []
     seen: dict[str, RemoteFile] = {}
     folded: dict[str, str] = {}
@@ -164,16 +173,16 @@ def plan_unit(
         if file.name in incomplete:
             actions.append(Park(file, incomplete[file.name]))
             continue
-        action = _decide(file, indexed.get(file.name), on_disk.get(file.name), wanted.sub.updated)
+        action = _decide(file, indexed.get(file.name), on_disk.get(file.name), published)
         actions.append(_left_alone(action, parking.keeps(file, wanted.sub.updated)))
     # An archive that is listed with a gap is not one that was split anew: of what is here of it, nothing leaves.
     archives = {archive for name in seen if (archive := archive_of(name)) and name not in incomplete}
     # Also those that only the folder knows: where the index was lost, nobody can tell that they were ours.
     dropped = frozenset(name for name in {*indexed, *on_disk} if name not in names and archive_of(name) in archives)
-    return UnitPlan(wanted, tuple(actions), dropped)
+    return UnitPlan(wanted, tuple(actions), dropped, published)
 
 
-def _decide(file: RemoteFile, kept: Kept | None, size_here: int | None, updated: str | None) -> Action:
+def _decide(file: RemoteFile, kept: Kept | None, size_here: int | None, published: str | None) -> Action:
     if kept is None:
         if size_here is None:
             return Add(file, "new: not in the mirror")
@@ -196,8 +205,8 @@ def _decide(file: RemoteFile, kept: Kept | None, size_here: int | None, updated:
         return Replace(file, "upstream lists another MD5")
     if file.size is not None and file.size != kept.size:
         return Replace(file, f"upstream lists {file.size} bytes, {kept.size} are here")
-    if file.md5 is None and kept.updated != updated:
-        return Replace(file, "upstream gives no MD5 and has published since this was fetched")
+    if file.md5 is None and kept.published != published:
+        return Replace(file, "upstream gives no MD5 and may have published since this was fetched")
     return Keep(file, "verified, and as upstream lists it")
 
 

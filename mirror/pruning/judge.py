@@ -25,6 +25,7 @@ from mirror.settings import Settings, Upstream
 from mirror.store.catalogue import Catalogue
 from mirror.store.departures import Departures, StoredFacts
 from mirror.store.journal import Journal
+from mirror.store.refused import RefusedEntries
 from mirror.store.trash import Trash
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, wishes_of
@@ -41,6 +42,7 @@ class Judge:
         catalogue: Catalogue,
         departures: Departures,
         journal: Journal,
+        refused_entries: RefusedEntries,
         rebuilding: Collection[str],
         now: Clock,
     ) -> None:
@@ -58,7 +60,8 @@ class Judge:
         self._catalogue = catalogue
         self._departures = departures
         self._journal = journal
-        self.rebuilding = rebuilding
+        self._refused_entries = refused_entries
+        self._rebuilding = rebuilding
         self._now = now
         wishes = wishes_of(settings, ())
         self.upstreams = tuple(dict.fromkeys(wish.upstream for wish in wishes))
@@ -95,7 +98,8 @@ class Judge:
             self._catalogue,
             self._journal,
             self._now(),
-            rebuilding=upstream in self.rebuilding,
+            nameless=self._refused_entries.nameless(upstream),
+            rebuilding=upstream in self._rebuilding,
         )
         decision = await asyncio.to_thread(
             decide,
@@ -155,6 +159,7 @@ class _Ground:
         journal: Journal,
         now: datetime,
         *,
+        nameless: bool,
         rebuilding: bool,
     ) -> None:
         self._every = upstream.full_listing_every
@@ -162,6 +167,7 @@ class _Ground:
         self._wishes = [rule.wish for rule in rules]
         self._resources = catalogue.resources(name)
         self._listings = catalogue.listings(name)
+        self._nameless = nameless
         full_listed_at, unlisted = catalogue.upstream(name).full_listed_at, journal.why_unlisted(name, at=now)
         self.general = upstream_gap(full_listed_at, unlisted, self._every, now, rebuilding=rebuilding)
         """Why there is none for any resource, if there is none."""
@@ -169,8 +175,11 @@ class _Ground:
     def gap(self, resource: str) -> str | None:
         """Why there is none for a resource; None where there is."""
         listed = self._resources.get(resource)
-        if self.general is not None or listed is None:
-            return self.general  # a resource that is gone has no listing: a full listing of the upstream has shown that
+        if self.general is not None:
+            return self.general
+        if listed is None:
+            # It is gone, as a full listing has shown; unless it is the one that cannot be read.
+            return f"{resource} may be an entry of the upstream that has no usable name" if self._nameless else None
         known = {scope: (facts.fingerprint, facts.listed_at) for scope, facts in self._listings.get(resource, {}).items()}
         return resource_gap(self._wishes, listed, known, self._every, self._now)
 

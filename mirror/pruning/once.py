@@ -23,6 +23,7 @@ from mirror.store.holdings import Holdings
 from mirror.store.index import Index, connect_reader
 from mirror.store.journal import Journal
 from mirror.store.rebuilding import Rebuilding
+from mirror.store.refused import RefusedEntries
 from mirror.store.trash import Trash
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, hold_lock, utc_now, wishes_of
@@ -62,7 +63,7 @@ async def prune(
             await run.preview()
             return run.report
     try:
-        lock = await hold_lock(settings.root, wait=wait)
+        lock = await hold_lock(settings.root, wait=wait, emit=emit)
     except asyncio.CancelledError:
         _hear_cancel()
         return PruneReport(outcome="interrupted", reason="interrupted while waiting for another run; nothing was done")
@@ -113,7 +114,17 @@ class _Prune:
         self._departures = Departures(index, self.journal)
         catalogue = Catalogue(index)
         self._rebuilding = Rebuilding(index, catalogue, self._holdings).marked()
-        self._judge = Judge(settings, names, self._tree, catalogue, self._departures, self.journal, self._rebuilding, now)
+        self._judge = Judge(
+            settings,
+            names,
+            self._tree,
+            catalogue,
+            self._departures,
+            self.journal,
+            RefusedEntries(index),
+            self._rebuilding,
+            now,
+        )
 
     async def preview(self) -> None:
         """Say what `carry_out` would do; all that is written is the copy of the index."""

@@ -12,7 +12,7 @@ from sys import intern
 
 from mirror.geometry import footprint_from_text, footprint_to_text
 from mirror.model import Footprint, RemoteFile, Resource, SubResource, Term
-from mirror.planning.changes import Scope, files_digest, fingerprint
+from mirror.planning.changes import Scope, files_digest, fingerprint, publication
 from mirror.planning.series import series_key
 from mirror.store.index import Index, reading_rows
 from mirror.store.wording import search_words
@@ -265,7 +265,7 @@ class Catalogue:
                 (
                     unit.fingerprint,
                     to_text(at),
-                    files_digest(files, unit.sub.updated),
+                    files_digest(files, publication(unit.sub.updated, at)),
                     len(files),
                     sum(f.size or 0 for f in files),
                     unit.id,

@@ -147,7 +147,7 @@ class Holdings:
     def record(self, unit_id: int, updated: str | None, files: Iterable[StoredFile], *, at: datetime) -> None:
         """Files have been published: their rows, the counts of their sub-resource, and an end to their being parked.
 
-        `updated` is what upstream says of their sub-resource.
+        `updated` is the `publication` of their sub-resource that they were fetched from.
         """
         moment = to_text(at)
         rows = [(unit_id, f.remote.name, f.remote.url, f.size, f.md5, f.sha256, updated, moment, moment) for f in files]

@@ -21,7 +21,7 @@ FILE = "index.sqlite"
 BUSY_WAIT = 10.0
 """Seconds for which a writer waits for another program that is writing to the index."""
 
-_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_TOOBIG})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 _REFUSED = _NO_ROOM | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
@@ -114,6 +114,8 @@ def connect_reader(root: Path) -> sqlite3.Connection:
     try:
         return _connect(path, "immutable=1" if forbidden else "mode=ro")
     except sqlite3.Error as error:
+        if str(error).startswith("no such table"):
+            raise missing(root) from error  # a first run that was killed before it had made them
         if alone and is_refused(error):
             with suppress(sqlite3.Error):
                 return _connect(path, "immutable=1")

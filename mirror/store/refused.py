@@ -38,3 +38,8 @@ class RefusedEntries:
             )
             rows = sql.execute("SELECT resource, url, reason FROM refused_entries WHERE upstream = ? ORDER BY 1, 3", (upstream,))
             return [RefusedEntry(*row) for row in rows]
+
+    def nameless(self, upstream: str) -> bool:
+        """Whether an upstream lists something of which nobody can say what it is."""
+        row = self._index.connection.execute("SELECT 1 FROM refused_entries WHERE upstream = ? AND resource = ''", (upstream,))
+        return row.fetchone() is not None

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from mirror.errors import IndexDamaged
 from mirror.steps import step
-from mirror.store.index import BUSY_WAIT, FILE, Index, is_busy, is_damage, is_refused, why_unusable
+from mirror.store.index import BUSY_WAIT, FILE, BrokenRow, Index, is_busy, is_damage, is_refused, why_unusable
 
 T = TypeVar("T")
 
@@ -42,10 +42,12 @@ def _open(root: Path, first: Callable[[Index], T], wait: float) -> tuple[Index, 
     index = Index(root, wait=wait)
     try:
         return index, first(index)
-    except BaseException as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        reason = BrokenRow(str(error)) if isinstance(error, UnicodeDecodeError) or shows_damage(index, error) else error
         index.close()
-        if isinstance(error, sqlite3.Error):
-            raise why_unusable(index.path, error) from error
+        raise why_unusable(index.path, reason) from reason
+    except BaseException:
+        index.close()
         raise
 
 

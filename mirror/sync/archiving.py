@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from mirror.amounts import count_text, size_text
-from mirror.archives import Archive, Bounds, archives_in, gap_in, probe, test, unpack
+from mirror.archives import Archive, Bounds, archives_in, gap_in, no_archive, probe, test, unpack
 from mirror.archives.sevenzz import find_7zz
 from mirror.errors import ArchiveError, ArchiveRefused
 from mirror.events import Emit, FileKey, NotUnpacked, Unpacked
@@ -127,6 +127,8 @@ class Archiving:
         try:
             if gap := gap_in(archive):
                 raise ArchiveError(gap)
+            if problem := await asyncio.to_thread(no_archive, self._paths(folder, archive)):
+                raise ArchiveError(problem)
             async with self._turn:
                 members = await probe(self._paths(folder, archive), self._bounds())
         except (ArchiveError, OSError) as error:

@@ -53,6 +53,7 @@ class Planner:
             self._holdings.indexed(unit.id),
             self._tree.published(folder),
             NOTHING_PARKED if self._retry else Parking(self._holdings.parked.of(unit.id), self._at),
+            unit.files_listed_at,
         )
         return hold_back(plan, self._tree.waiting(folder)) if plan.parked else plan
 

@@ -293,7 +293,7 @@ class Transfers:
         with self._holdings.transaction(durable=replacing):
             for group in groups:
                 work = group.work
-                self._holdings.announce(work.unit.id, work.plan.wanted.sub.updated, group.moved, work.plan.leftovers(group.names))
+                self._holdings.announce(work.unit.id, work.plan.published, group.moved, work.plan.leftovers(group.names))
         step("publication: announced")
         stamps = await asyncio.to_thread(self._place, groups)
         now = self._now()
@@ -357,7 +357,7 @@ class Transfers:
             for name in leaving:
                 self._journal.event("set-aside", at=now, about=work.key(name), message=SPLIT_ANEW)
         if files:
-            self._holdings.record(work.unit.id, work.plan.wanted.sub.updated, files, at=now)
+            self._holdings.record(work.unit.id, work.plan.published, files, at=now)
             message = f"{count_text(len(files), 'file')}, {sum(file.size for file in files)} bytes"
             kind = "adopted" if work.adopted.issuperset(group.names) else "published"
             self._journal.event(kind, at=now, about=work.key(files[0].remote.name), message=message)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
-_BYTES = 16 << 20
+_BYTES = 4 << 20
 _SECONDS = 1.0
 
 
 class Room:
-    """Looks at the disk once for 16 MiB, or a second, of whatever transfers write; safe to use from any thread.
+    """Looks at the disk once for 4 MiB, or a second, of whatever transfers write; safe to use from any thread.
 
     What is yet to come is not counted: before a run, the plan as a whole was compared with what is free. Here it matters only that
     what is free *now* stays above the limit, and every transfer asks the same disk: their number makes no difference, but for the

@@ -15,6 +15,8 @@ import time
 import traceback
 from collections.abc import Sequence
 from ctypes import c_longlong
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import SynchronizedArray
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -57,35 +59,51 @@ def _memory_disk() -> str | None:
 
 def _run(targets: Sequence[Target], counts: Sequence[int], seed: int, jobs: int, folder: str) -> int:
     context = multiprocessing.get_context("fork")
-    # Of each process: which target and input it is at; then, for each target, inputs done and microseconds spent.
-    boards = [context.Array(c_longlong, 2 + 2 * len(targets)) for _ in range(jobs)]
+    # Of each process: which target and input it is at, crashes; then, for each target, inputs done and microseconds spent.
+    boards = [context.Array(c_longlong, 3 + 2 * len(targets)) for _ in range(jobs)]
     failed = [context.Event() for _ in range(jobs)]
-    began = time.monotonic()
-    processes = [
-        context.Process(target=_work, args=(targets, counts, seed, number, jobs, boards[number], failed[number], folder))
-        for number in range(jobs)
-    ]
-    for process in processes:
+
+    def started(job: int, at: tuple[int, int]) -> BaseProcess:
+        process = context.Process(target=_work, args=(targets, counts, seed, at, jobs, boards[job], failed[job], folder))
         process.start()
+        return process
+
+    began = time.monotonic()
+    running = {job: started(job, (0, job)) for job in range(jobs)}
     failures = 0
-    for process, board, event in zip(processes, boards, failed, strict=True):
-        process.join()
-        failures += event.is_set()
-        if process.exitcode:
-            failures += 1
-            name = targets[board[0]].name
-            what = f"took over {_LONGEST:g} s" if process.exitcode == -signal.SIGALRM else f"ended the process ({process.exitcode})"
-            print(
-                f"FAILED: input {board[1]} of {name} {what}: python -m tests.fuzz --seed {seed} --target {name} --input {board[1]}"
-            )
+    while running:
+        wait([process.sentinel for process in running.values()])
+        for job, process in [(job, process) for job, process in running.items() if not process.is_alive()]:
+            del running[job]
+            process.join()
+            if not process.exitcode:
+                continue
+            place, number = boards[job][0], boards[job][1]
+            target = targets[place]
+            if target.contained and process.exitcode != -signal.SIGALRM:
+                boards[job][2] += 1
+            else:
+                failures += 1
+                what = (
+                    f"took over {_LONGEST:g} s"
+                    if process.exitcode == -signal.SIGALRM
+                    else f"ended its process ({process.exitcode})"
+                )
+                print(f"FAILED: {what}: python -m tests.fuzz --seed {seed} --target {target.name} --input {number}")
+            running[job] = started(job, (place, number + jobs))
+    failures += sum(event.is_set() for event in failed)
     seconds = time.monotonic() - began
     print(f"{'target':<20} {'inputs':>9} {'per second and core':>20}")
     for number, target in enumerate(targets):
-        done = sum(board[2 + 2 * number] for board in boards)
-        spent = sum(board[3 + 2 * number] for board in boards) / 1e6
+        done = sum(board[3 + 2 * number] for board in boards)
+        spent = sum(board[4 + 2 * number] for board in boards) / 1e6
         print(f"{target.name:<20} {done:>9,} {done / max(spent, 1e-6):>20,.0f}")
-    total = sum(board[2 + 2 * number] for board in boards for number in range(len(targets)))
-    print(f"{'all':<20} {total:>9,} in {seconds:.0f} s: {total / seconds:,.0f} per second; {failures} failures")
+    total = sum(board[3 + 2 * number] for board in boards for number in range(len(targets)))
+    crashes = sum(board[2] for board in boards)
+    print(
+        f"{'all':<20} {total:>9,} in {seconds:.0f} s: {total / seconds:,.0f} per second; {failures} failures, "
+        f"{crashes} crashes of decoders that run in processes of their own"
+    )
     return failures
 
 
@@ -93,7 +111,7 @@ def _work(
     targets: Sequence[Target],
     counts: Sequence[int],
     seed: int,
-    first: int,
+    at: tuple[int, int],
     step: int,
     board: SynchronizedArray[Any],
     failed: Event,
@@ -103,9 +121,9 @@ def _work(
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also within a regular expression or a parser
     found = 0
-    for place, (target, count) in enumerate(zip(targets, counts, strict=True)):
+    for place, (target, count) in list(enumerate(zip(targets, counts, strict=True)))[at[0] :]:
         began = time.monotonic()
-        for number in range(first, count, step):
+        for number in range(at[1] if place == at[0] else at[1] % step, count, step):
             board[0], board[1] = place, number
             signal.setitimer(signal.ITIMER_REAL, _LONGEST)
             try:
@@ -118,9 +136,9 @@ def _work(
                 if found >= _MOST_FAILURES:
                     signal.setitimer(signal.ITIMER_REAL, 0)
                     return
-            board[2 + 2 * place] += 1
+            board[3 + 2 * place] += 1
         signal.setitimer(signal.ITIMER_REAL, 0)
-        board[3 + 2 * place] = int((time.monotonic() - began) * 1e6)
+        board[4 + 2 * place] += int((time.monotonic() - began) * 1e6)
     shutil.rmtree(tempfile.tempdir, ignore_errors=True)
 
 

@@ -10,12 +10,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A reader under fire. `check` raises where a rule is broken; `share` is its part of all inputs."""
+    """A reader under fire. `check` raises where a rule is broken; `share` is its part of all inputs.
+
+    One that is `contained` runs in a process of its own in production, too, and may crash it.
+    """
 
     name: str
     make: Callable[[random.Random], Any]
     check: Callable[[Any], None]
     share: int = 1
+    contained: bool = False
 
 
 def source(seed: int, target: str, number: int) -> random.Random:

@@ -53,7 +53,8 @@ def archives(ground: Ground) -> Iterator[Figure]:
         _pack(room / "in", archive, switches)
         results = contest(_testing(archive, method), min(_ROUNDS, ground.sizes.rounds), room)
         for name, timed in results.items():
-            note = f"{cpu_seconds(timed):.1f} s of processor time, {peak(timed) / MIB:,.0f} MiB; {archive.stat().st_size / MIB:,.0f} MiB packed"
+            packed = f"{archive.stat().st_size / MIB:,.0f} MiB packed"
+            note = f"{cpu_seconds(timed):.1f} s of processor time, {peak(timed) / MIB:,.0f} MiB; {packed}"
             yield Figure(f"{method}, tested by {name}", size / MIB / seconds(timed), "MiB/s", note=note)
         if method == "LZMA2, solid":
             yield from _unpacked(archive, room, size, min(_ROUNDS, ground.sizes.rounds))
@@ -107,7 +108,7 @@ def _pack(folder: Path, archive: Path, switches: Sequence[str]) -> None:
 
 
 def make_files(folder: Path, size: int) -> int:
-    """Files as deliveries have them, `size` bytes in all: half a GeoPackage, half shapefiles with their tables. Returns the bytes."""
+    """Files as deliveries have them, `size` bytes in all: half a GeoPackage, half shapefiles with tables. Returns the bytes."""
     folder.mkdir(parents=True)
     chance = random.Random(38)
     with closing(sqlite3.connect(folder / "BDT_3-5_GPKG_LAMB93_D038.gpkg")) as sql, sql:

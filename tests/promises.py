@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mirror.store.index import FILE
 from mirror.sync import Report
 
 from .mirrored import tree_of
-from .truth import Tables, Truth, matches
+from .truth import Tables, Truth, governs, matches
 
 _AT_HOME = {"data", "current", "extracted", ".staging", FILE, f"{FILE}-wal", f"{FILE}-shm"}
 _VOLUME = re.compile(r"(?P<archive>.+)\.\d{3}")
@@ -40,6 +41,8 @@ class Ledger:
     """Published files that users have taken away and that have not come back."""
     loose: set[tuple[str, str]] = field(default_factory=set)
     """Sub-resources that need not be whole: users had their hands in them, or they were published file by file."""
+    here_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """When something of a sub-resource was first seen here."""
     globs: set[tuple[str, ...]] = field(default_factory=lambda: {()})
     """What was ever wanted of sub-resources."""
 
@@ -55,7 +58,9 @@ class Ledger:
         self._aliases_lead_somewhere()
         self.seen = {path: md5 for path, md5 in tree.items() if path not in self.foreign}
         self.deleted -= self.seen.keys()
+        self.here_since = {key: self.here_since.get(key, self.truth.now) for key, _ in _folders(self.seen)}
         self._rows_are_true(tree)
+        self._unpacked_is_whole()
 
     def _no_wrong_byte(self, tree: Mapping[str, str]) -> None:
         for path, md5 in tree.items():
@@ -117,6 +122,14 @@ class Ledger:
         ):
             assert (rows, size) == (counted, counted_size), f"miscounted: {sub}"
 
+    def _unpacked_is_whole(self) -> None:
+        """What lies unpacked is of one archive that was offered, all of it and nothing else."""
+        base = self.root / "extracted" / "gpf"
+        for (resource, sub), here in _folders(tree_of(base) if base.is_dir() else {}):
+            if (resource, sub) not in self.loose:
+                offered = [self.truth.inside.get(md5) for state in self.truth.states(resource, sub) for md5 in state.values()]
+                assert here in offered, f"unpacked in part, or of no archive: {resource}/{sub} {here}"
+
     def is_here(self, path: str, size: int, md5: str | None) -> bool:
         """Whether a file is there with this size and, if it is given, MD5."""
         place = self.root / "data" / "gpf" / path
@@ -150,6 +163,41 @@ class Ledger:
         assert not report.failed
         assert report.exit_code == 0
         self.truth.noticed()
+
+        unpacking = {name: table for name, table in tables.items() if table.get("extract")}
+        for resource, sub in self.truth.surely_wanted(unpacking):
+            self._is_unpacked(resource, sub)
+
+    def _is_unpacked(self, resource: str, sub: str) -> None:
+        place = self.root / "extracted" / "gpf" / resource / sub
+        for path, md5 in self.seen.items():
+            if path.startswith(f"{resource}/{sub}/") and path.endswith(".zip") and (resource, sub) not in self.loose:
+                assert tree_of(place) == self.truth.inside[md5], f"not unpacked: {path}"
+
+    def pruned(self, subs: Iterable[tuple[str, str]], tables: Tables, *, grace: timedelta) -> None:
+        """Check that these sub-resources, and nothing else, are gone, and that retention let them go; forget them."""
+        tree = tree_of(self.root / "data" / "gpf")
+        for resource, sub in subs:
+            assert self.truth.was_ever_unwanted(tables, resource, sub), f"pruned, and wanted: {sub}"
+            rules = [table for table in tables.values() if governs(table, resource, sub)]
+            assert rules, f"pruned, and nobody's: {sub}"
+            newer = [
+                (name, since)
+                for (where, name), since in self.here_since.items()
+                if where == resource and name.rpartition("_")[0] == sub.rpartition("_")[0] and name > sub
+            ]
+            for table in rules:
+                assert len([name for name, _ in newer if governs(table, resource, name)]) >= table["keep"], (
+                    f"pruned too early: {sub}"
+                )
+            assert any(self.truth.now - since >= grace for _, since in newer), f"pruned within grace: {sub}"
+            gone = {path for path in self.seen if path.startswith(f"{resource}/{sub}/")}
+            assert not gone & tree.keys(), f"in part still here: {sub}"
+            assert not (self.root / "extracted" / "gpf" / resource / sub).exists()
+            for path in gone:
+                del self.seen[path]
+                self.damaged.pop(path, None)
+        assert self.seen.keys() <= tree.keys(), "more is gone than was said"
 
     def complete_for_all(self, again: bool) -> None:
         """Check what else holds where all subscriptions are complete; `again` says that they were after the last run, too."""

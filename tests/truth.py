@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from hashlib import md5
+from io import BytesIO
 from itertools import groupby
 from typing import Any, Generic, TypeVar
+from zipfile import ZipFile, ZipInfo
 
 from mirror.demo.body import Pattern
 from mirror.demo.catalogue import SampleFile, SampleSub
-from mirror.model import Term
 
 from .upstream import FakeUpstream, publish, withdraw
 
@@ -49,9 +51,17 @@ class Truth:
         self._listings: dict[str, list[_State[Subs]]] = {}
         self._files: dict[tuple[str, str], list[_State[Files]]] = {}
         self._last_day: dict[str, str] = {}
+        self.inside: dict[str, dict[str, str]] = {}
+        """What lies in each archive: MD5 by path of its members, by its own MD5."""
+
         self._made = 0
         self._changes = 0
         self._noticed = 0
+
+    @property
+    def now(self) -> datetime:
+        """The time on everybody's clock."""
+        return self._clock()
 
     # -- publications
 
@@ -97,8 +107,24 @@ class Truth:
         self._made += 1
         return SampleFile(name, Pattern(size, f"{name} #{self._made}"), **facts)
 
+    def archive(self, name: str, **facts: Any) -> SampleFile:
+        """A zip archive whose bytes there have never been before, and what lies in it."""
+        self._made += 1
+        members = {"layer/data.gpkg": f"{name} #{self._made}".encode() * 9, "readme.txt": b"read me"}
+        buffer = BytesIO()
+        with ZipFile(buffer, "w") as archive:
+            for member, content in members.items():
+                archive.writestr(ZipInfo(member), content)
+        file = SampleFile(name, buffer.getvalue(), **facts)
+        self.inside[file.body.md5()] = {
+            member: md5(content, usedforsecurity=False).hexdigest() for member, content in members.items()
+        }
+        return file
+
     def again(self, file: SampleFile, size: int | None = None) -> SampleFile:
-        """The same file with other bytes."""
+        """The same file with other bytes. An archive stays one, of the size that it comes to."""
+        if file.name.endswith(".zip"):
+            return replace(file, data=self.archive(file.name).data)
         return replace(file, data=self.file(file.name, file.body.size if size is None else size).data)
 
     # -- what is offered
@@ -126,6 +152,17 @@ class Truth:
         """Every state that the files of a sub-resource ever had: MD5 by name."""
         for state in self._files.get((resource, sub), ()):
             yield {file.name: file.body.md5() for file in reversed(state.what)}  # of a name listed twice the first is served
+
+    def was_ever_unwanted(self, tables: Tables, resource: str, sub_id: str) -> bool:
+        """Whether there was a listing by which nobody wants a sub-resource."""
+        return any(sub_id not in {sub.id for sub, _ in wanted(tables, resource, state.what)} for state in self._listings[resource])
+
+    def surely_wanted(self, tables: Tables) -> Iterator[tuple[str, str]]:
+        """The sub-resources, by resource and id, that are wanted by whichever state of the listings a mirror may know."""
+        for resource, states in self._listings.items():
+            ids = [{sub.id for sub, _ in wanted(tables, resource, subs)} for subs in self._possible(states)]
+            for sub_id in set.intersection(*ids):
+                yield resource, sub_id
 
     # -- what a mirror must have
 
@@ -196,20 +233,20 @@ def matches(name: str, globs: Sequence[str]) -> bool:
 def wanted(tables: Tables, resource: str, subs: Iterable[SampleSub]) -> list[tuple[SampleSub, tuple[str, ...]]]:
     """Which of the sub-resources that are listed the subscriptions want, with the globs of what they want of them.
 
-    Of a subscription it understands `resources` (whole ids or `*`), `zones` and `formats` (codes), `files` and `edition`.
+    Of a subscription it understands `resources` (whole ids or `*`), `zones` (codes), `files` and `edition`.
     """
     found: dict[str, tuple[SampleSub, list[tuple[str, ...]]]] = {}
     for table in tables.values():
-        if not {resource, "*"} & set(table["resources"]):
-            continue
-        hits = [sub for sub in subs if _has(sub.zones, table.get("zones")) and _has(sub.formats, table.get("formats"))]
+        hits = [sub for sub in subs if governs(table, resource, sub.id)]
         for sub in _newest(hits, table.get("edition", "latest")):
             found.setdefault(sub.id, (sub, []))[1].append(tuple(table.get("files", ())))
     return [(sub, () if () in globs else tuple(sorted({glob for part in globs for glob in part}))) for sub, globs in found.values()]
 
 
-def _has(terms: Sequence[Term] | None, codes: Sequence[str] | None) -> bool:
-    return not codes or any(term.code in codes for term in terms or ())
+def governs(table: Mapping[str, Any], resource: str, sub_id: str) -> bool:
+    """Whether a sub-resource passes the filters of a subscription, whatever its edition. Ids have their zone in them."""
+    zones = table.get("zones")
+    return bool({resource, "*"} & set(table["resources"])) and (not zones or any(f"_{zone}_" in sub_id for zone in zones))
 
 
 def _newest(subs: Iterable[SampleSub], edition: str | int) -> list[SampleSub]:

@@ -24,6 +24,7 @@ from mirror.store.journal import Journal
 from mirror.store.rescue import set_aside
 from mirror.store.tree import Folder, Tree
 from mirror.sync import Clock, Report, hold_lock, sync, utc_now, wishes_of
+from mirror.sync.reconcile import reconcile
 from mirror.transfer.receive import hash_file
 
 _AHEAD = 32  # files handed to the hashing threads before the first answer is waited for
@@ -162,6 +163,11 @@ async def _verify(
             if repair:
                 raise
             return (await _look(tree, settings.root, names, full=full, emit=emit))[0]
+        if repair:
+            # What a killed run left halfway is put right first: it is no damage.
+            with Index(settings.root) as index:
+                await asyncio.to_thread(tree.recover)
+                await reconcile(tree, Holdings(index), Journal(index), at=now())
         findings, sound, wrong = await _look(tree, settings.root, names, full=full, emit=emit)
         try:
             with Index(settings.root) as index:

@@ -250,7 +250,10 @@ class Run:
                     for wanted in upstream.unsettled
                 }
                 parts = self.tree, self.catalogue, self.holdings, self.journal, self.rebuilding
-                upstream.rebuilt = await Rebuild(upstream.name, *parts, self.emit, self.now).run(upstream.refresh, planned)
+                try:
+                    upstream.rebuilt = await Rebuild(upstream.name, *parts, self.emit, self.now).run(upstream.refresh, planned)
+                except UpstreamUnavailable as error:
+                    self._gone(upstream, error)
 
     def _rebuilt(self) -> None:
         """All that was planned has been done: where nothing is left to be taken in, the index is whole again."""
@@ -291,10 +294,13 @@ class Run:
         try:
             await transfers.run(self._works(upstream))
         except UpstreamUnavailable as error:
-            # It has gone away in the middle. What has come is published; the other upstreams go on.
-            upstream.rebuilt = None
-            self.excuses.append(error)
-            self.emit(Note(str(error), "warning"))
+            self._gone(upstream, error)
+
+    def _gone(self, upstream: _Upstream, error: UpstreamUnavailable) -> None:
+        """It has gone away in the middle. What has come is published; the other upstreams go on."""
+        upstream.rebuilt = None
+        self.excuses.append(error)
+        self.emit(Note(str(error), "warning"))
 
     def _works(self, upstream: _Upstream) -> Iterator[UnitWork]:
         for wanted in upstream.unsettled:

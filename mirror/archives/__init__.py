@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mirror.archives.model import Bounds, Member, Unpacked
-from mirror.errors import ArchiveError, ArchiveRefused
+from mirror.errors import ArchiveError, ArchiveRefused, ArchiveUnread
 from mirror.planning.volumes import LONGEST_MAGIC, Archive, archives_in, gap_in, kind_of, not_that_kind
 
 __all__ = [
     "Archive",
     "ArchiveError",
     "ArchiveRefused",
+    "ArchiveUnread",
     "Bounds",
     "Member",
     "Unpacked",

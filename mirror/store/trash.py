@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.steps import step
-from mirror.store.tree import Folder, Tree, _set_aside
+from mirror.store.tree import Folder, Tree, set_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Trash:
             if name in ours and _is_regular(target / name):
                 continue
             if os.path.lexists(source / name):
-                _set_aside(target / name, self._tree.quarantined / folder.relative)
+                set_aside(target / name, self._tree.quarantined / folder.relative)
             else:
                 source.mkdir(parents=True, exist_ok=True)
                 os.rename(target / name, source / name)

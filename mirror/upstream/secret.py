@@ -78,10 +78,14 @@ def _name(entry: Resource | SubResource | RemoteFile) -> str:
     return entry.name if isinstance(entry, RemoteFile) else entry.id
 
 
+_BLANKS = {" ": "|[+]", "+": "|[ ]"}
+"""A form writes a blank as a plus, and who reads an address as a form makes a blank of a plus."""
+
+
 def _spellings(key: str) -> re.Pattern[str]:
     """Every character as it is, percent-encoded once or several times over, or escaped as Python and JSON write it."""
     parts = []
     for char in key:
         encoded = "".join(rf"(?:%(?:25)*|\\+x){byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
-        parts.append(rf"(?:\\*{re.escape(char)}|{encoded}|\\+u{ord(char):04x}{'|[+]' if char == ' ' else ''})")
+        parts.append(rf"(?:\\*{re.escape(char)}|{encoded}|\\+u{ord(char):04x}{_BLANKS.get(char, '')})")
     return re.compile("".join(parts), re.IGNORECASE)

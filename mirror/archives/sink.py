@@ -34,6 +34,9 @@ class Sink:
     def finish(self) -> None:
         """All members are there."""
 
+    def close(self) -> None:
+        """Give back what is held open, whether or not all members are there."""
+
 
 class Writer:
     """Takes the bytes of one file, and closes it at the end of a `with`."""
@@ -92,6 +95,9 @@ class Target(Sink):
         for path, mtime in reversed(self._dates):
             os.utime(path, (mtime, mtime), dir_fd=self._root, follow_symlinks=False)
         _flush(self._root)
+
+    def close(self) -> None:
+        """Give the folder back."""
         os.close(self._root)
 
     def _make(self, path: str) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import astuple
 from typing import Any
 
@@ -66,10 +67,10 @@ def _do(job: dict[str, Any], told: Callable[[int], None], rest: Callable[[], Non
             told(MEMBER)
             members.append(astuple(member))
         return {"members": members}
-    sink = Sink(told) if job["task"] == "test" else Target(job["into"], told)
-    source.unpack(gate, sink)
-    rest()
-    sink.finish()
+    with closing(Sink(told) if job["task"] == "test" else Target(job["into"], told)) as sink:
+        source.unpack(gate, sink)
+        rest()
+        sink.finish()
     return {"files": gate.files, "bytes": gate.bytes}
 
 

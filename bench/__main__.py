@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from bench.archives import archives
 from bench.catalogue import catalogue
 from bench.feeds import feeds
 from bench.figures import Figure, print_json, print_table
@@ -37,6 +38,7 @@ MEASUREMENTS = {
     "catalogue": Measurement(catalogue, _SERVER),
     "rows": Measurement(rows),
     "queries": Measurement(queries),
+    "archives": Measurement(archives, ("7zz",)),
 }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
-_DEBIAN = {"nginx": "nginx-light", "aria2c": "aria2", "curl": "curl", "openssl": "openssl"}
+_DEBIAN = {"nginx": "nginx-light", "aria2c": "aria2", "curl": "curl", "openssl": "openssl", "7zz": "7zip"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Sizes:
     rows: int = 200_000
     queried_sub_resources: int = 100_000
     queries: int = 500
+    archive: int = GIB
 
 
 QUICK = Sizes(
@@ -40,6 +41,7 @@ QUICK = Sizes(
     rows=20_000,
     queried_sub_resources=5000,
     queries=100,
+    archive=32 * MIB,
 )
 
 

@@ -84,6 +84,10 @@ class ArchiveError(MirrorError):
     """An archive cannot be read or must not be unpacked: broken, encrypted, hostile, or packed as no engine here knows."""
 
 
+class ArchiveUnread(ArchiveError):
+    """What read an archive was ended from outside (for want of memory, by somebody): that says nothing about the archive."""
+
+
 class ArchiveRefused(ArchiveError):
     """An archive may be sound, but is not for reading here: encrypted, packed as no engine here knows, or beyond a limit."""
 

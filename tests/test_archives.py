@@ -120,6 +120,13 @@ async def test_an_archive_in_an_archive_stays_one(tmp_path: Path) -> None:
 # -- what is made
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_folders_may_be_as_deep_as_a_path_is_long(tmp_path: Path, name: str) -> None:
+    deep = "a/" * 511 + "x"
+    unpack_here(put(tmp_path, name, FORMATS[name]([Item(deep, b"1")])), tmp_path / "out", BOUNDS)
+    assert (tmp_path / "out" / deep).read_bytes() == b"1"
+
+
 @pytest.mark.parametrize(("name", "engine"), BY_FORMAT)
 def test_modes_are_plain_and_dates_are_those_of_the_archive(tmp_path: Path, name: str, engine: str | None) -> None:
     """The archives declare 0666 and 0777."""

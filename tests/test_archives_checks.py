@@ -81,6 +81,7 @@ def test_a_folder_may_end_in_a_slash_and_may_be_the_one_that_all_is_in(name: str
         ("a\u200bb", "control"),
         ("x" * 256, "longer than"),
         ("a/" * 512 + "x", f"longer than {LONGEST_PATH}"),
+        ("./" * 1_000_000 + "x", f"longer than {LONGEST_PATH}"),
         ("con", "reserved"),
         ("a/NUL.txt", "reserved"),
         ("a /b", "blank"),

@@ -17,6 +17,7 @@ from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleS
 from mirror.store.query import Filters, Reader
 from mirror.verifying import verify
 
+from . import hostile
 from .command import run, write_config
 from .mirrored import Mirrored, offered
 from .upstream import FakeUpstream, publish, withdraw
@@ -156,6 +157,17 @@ async def test_without_an_md5_an_archive_is_tested_before_it_is_published(mirror
     mirror.upstream.catalogue = of(archive_sub("A_2026-09-15", {"A.7z": seven_zip(ONE, DAY)}, md5=False))
     assert (await mirror.sync()).exit_code == 0
     assert mirror.tree() == offered(mirror.upstream.catalogue)
+
+
+async def test_an_archive_that_cannot_be_tested_is_published(mirror: Mirrored) -> None:
+    """Encrypted, packed as no engine here knows, or a bomb: nothing shows that it is not what upstream meant."""
+    unknown = hostile.seven_zip([hostile.Item("x", b"1")], coder=(b"\x04\xf7\x11\x04", b""))
+    files = {"A.7z": unknown, "B.zip": zipped({"zeros": bytes(1 << 20)})}
+    mirror.limits["max_extract_ratio"] = 10.0
+    mirror.upstream.catalogue = of(archive_sub("A_2026-09-15", files, md5=False))
+    assert (await mirror.sync()).exit_code == 0
+    assert mirror.tree() == offered(mirror.upstream.catalogue)
+    assert (await verify(mirror.settings, full=True)).exit_code == 0
 
 
 async def test_volumes_are_tested_as_a_whole(mirror: Mirrored) -> None:

@@ -169,6 +169,7 @@ async def test_a_withdrawn_edition_counts_as_one_and_leaves_the_index_when_it_go
 
 
 async def test_of_a_resource_that_is_gone_the_last_editions_stay(mirror: Mirrored) -> None:
+    mirror.limits["max_shrink_ratio"] = 1
     mirror.upstream.catalogue = withdraw(CATALOGUE, ALPHA.id)
     mirror.clock.pass_(days=8)
     await mirror.sync()

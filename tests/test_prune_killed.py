@@ -188,6 +188,24 @@ async def test_what_was_begun_is_ended_before_a_sync_that_wants_it_again(
     assert mirror.note.read_bytes() == b"mine"
 
 
+async def test_what_somebody_added_in_the_last_moment_is_given_back_after_a_kill(
+    tmp_path: Path, upstream: FakeUpstream, prunes: Prunes
+) -> None:
+    """It left with the folder; where the folder has its name again, it is set aside."""
+    mirror = Killed(tmp_path / "root", upstream)
+    await mirror.prepare(shared=False, withdrawn=False)
+    assert mirror.kill(prunes, "leaving: folder out") == -9
+    trash = mirror.root / ".staging" / "trash" / "data" / "gpf" / "BDALPHA" / FIRST.id
+    (trash / "notes.txt").write_bytes(b"mine")
+    (trash / "twice").write_bytes(b"first")
+    mirror.folder.mkdir()
+    (mirror.folder / "twice").write_bytes(b"second")
+    assert (await mirror.sync()).exit_code == 0
+    assert (mirror.note.read_bytes(), (mirror.folder / "twice").read_bytes()) == (b"mine", b"second")
+    assert [path.read_bytes() for path in (mirror.root / ".staging" / "quarantine").rglob("twice")] == [b"first"]
+    assert not trash.exists()
+
+
 async def test_a_second_kill_at_the_same_place_changes_nothing(tmp_path: Path, upstream: FakeUpstream, prunes: Prunes) -> None:
     mirror = Killed(tmp_path / "root", upstream)
     await mirror.prepare(shared=False, withdrawn=False)

@@ -25,7 +25,8 @@ from mirror.verifying import Findings, verify
 from .command import run, write_config
 from .killed import ARCHIVES, FIRST, GENERATIONS
 from .mirrored import Mirrored, edition, offered, rewritten, volumes
-from .upstream import FakeUpstream, publish, withdraw
+from .upstream import FakeUpstream, faults, publish, withdraw
+from .upstream.faults import Fault
 
 OLDER, NEWER = ARCHIVES[:2]
 MINE = Path("data", "gpf", "BDORTHO", OLDER.id, "notes.txt")
@@ -163,7 +164,7 @@ async def test_unknown_files_are_not_taken_in_where_the_index_was_never_gone(mir
 
 async def test_a_wanted_file_without_an_md5_is_fetched_again(tmp_path: Path) -> None:
     """Its size alone does not show that it is what upstream lists now. The old bytes are set aside, not overwritten."""
-    blind = SampleSub("S", updated="2026-01-01", files=(SampleFile("s.7z", Pattern(1000, "old"), md5=None),))
+    blind = SampleSub("S", updated="2026-01-01", files=(SampleFile("s.gpkg", Pattern(1000, "old"), md5=None),))
     async with FakeUpstream(Catalogue((SampleResource("R", (blind,)),))) as fake:
         mirror = Mirrored(tmp_path / "root", fake)
         await mirror.sync()
@@ -173,7 +174,7 @@ async def test_a_wanted_file_without_an_md5_is_fetched_again(tmp_path: Path) -> 
         assert (await mirror.sync()).exit_code == 0
         assert mirror.tree() == offered(fake.catalogue)
         assert old not in mirror.tree().values()
-        assert [path.name for path in (mirror.root / ".staging" / "quarantine").rglob("*.7z")] == ["s.7z"]
+        assert [path.name for path in (mirror.root / ".staging" / "quarantine").rglob("*.gpkg")] == ["s.gpkg"]
         # The same file, where nobody wants it: it is known again, and fetched as soon as somebody does.
         lose(mirror.root)
         mirror.tables = {"a": {"resources": ["NOTHING"]}}
@@ -213,20 +214,19 @@ class _Watched(list[Any]):
         self._tell(item)
 
 
-async def test_a_listing_that_fails_leaves_the_rest_to_the_next_sync(mirror: Mirrored) -> None:
+@pytest.mark.parametrize("fault", [faults.status(500), faults.status(404), faults.close_before_response()])
+async def test_a_listing_that_fails_leaves_the_rest_to_the_next_sync(mirror: Mirrored, fault: Fault) -> None:
     """What cannot be told to be withdrawn is not said to be: the run says so, and the next one looks again."""
-    from .upstream import faults
-
     mirror.upstream.catalogue = GENERATIONS[1]
     await mirror.sync()
     before = owned(mirror)
     lose(mirror.root)
     mirror.tables = {"a": {"resources": ["SCAN"]}}
-    mirror.upstream.script("/resource/BDORTHO", [faults.status(500)], forever=True)
+    mirror.upstream.script("/resource/BDORTHO", [fault], forever=True)
     report = await mirror.sync()
     assert report.exit_code == 1
     assert mirror.rows("SELECT count(*) FROM files WHERE resource = 'BDORTHO'") == [(0,)]
-    assert any("once more" in remark for remark in report.remarks)
+    assert report.failed or "cannot be read" in report.reason
     mirror.upstream.heal()
     assert (await mirror.sync()).exit_code == 0
     assert owned(mirror) == before

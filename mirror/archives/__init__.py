@@ -12,18 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mirror.archives.model import Bounds, Member, Unpacked
-from mirror.errors import ArchiveError, ArchiveRefused
-from mirror.planning.volumes import Archive, archives_in, gap_in
+from mirror.errors import ArchiveError, ArchiveRefused, ArchiveUnread
+from mirror.planning.volumes import LONGEST_MAGIC, Archive, archives_in, gap_in, kind_of, not_that_kind
 
 __all__ = [
     "Archive",
     "ArchiveError",
     "ArchiveRefused",
+    "ArchiveUnread",
     "Bounds",
     "Member",
     "Unpacked",
     "archives_in",
     "gap_in",
+    "no_archive",
     "probe",
     "test",
     "unpack",
@@ -74,3 +76,12 @@ async def unpack(paths: Sequence[Path], into: Path, bounds: Bounds, *, engine: s
     from mirror.archives import child
 
     return await child.unpack(paths, into, bounds, engine)
+
+
+def no_archive(paths: Sequence[Path]) -> str | None:
+    """Why these files, volumes in order, can be no archive of the format in their name, by their first bytes; None if they may be.
+
+    A small read and no process: a name alone makes no archive. Raises OSError. Blocks.
+    """
+    with open(paths[0], "rb", buffering=0) as stream:
+        return not_that_kind(kind_of(paths[0].name), stream.read(LONGEST_MAGIC))

@@ -122,6 +122,8 @@ def clean_path(name: str, *, folder: bool, known: Collection[str] = ()) -> str:
     Raises:
         ArchiveError: it could lead out of the folder, or is not a name that every file system keeps.
     """
+    if len(name) > 2 * LONGEST_PATH:  # before anything is done with it: it may have a thousand million letters
+        raise ArchiveError(f"unsafe member name {show(name)}: it is longer than {LONGEST_PATH} bytes")
     problem = None
     path = name
     while path.startswith("./"):

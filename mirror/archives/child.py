@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from mirror.archives.model import Bounds, Member, Unpacked
-from mirror.errors import ArchiveError, ArchiveRefused
+from mirror.errors import ArchiveError, ArchiveRefused, ArchiveUnread
 
 _ENVIRONMENT: Final = ("PATH", "TMPDIR", "LD_LIBRARY_PATH")
 """What it gets of ours: no key that an upstream is reached with is among it."""
@@ -29,6 +29,7 @@ _ENDED_BY: Final[dict[int, str]] = {
     signal.SIGALRM: "reading it came to a standstill",
     signal.SIGKILL: "what read it was killed, perhaps for want of memory",
 }
+_FROM_OUTSIDE: Final = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 async def probe(paths: Sequence[Path], bounds: Bounds) -> tuple[Member, ...]:
@@ -58,6 +59,8 @@ async def _ask(job: dict[str, Any], paths: Sequence[Path], bounds: Bounds) -> di
     complaints = os.memfd_create("archive")
     try:
         status, said = await _run(json.dumps(job).encode(), complaints)
+        if -status in _FROM_OUTSIDE:
+            raise ArchiveUnread(_ENDED_BY[signal.SIGKILL])
         if status != 0:
             raise ArchiveError(_ENDED_BY.get(-status) or f"reading it crashed what read it: {_last_words(status, complaints)}")
     finally:

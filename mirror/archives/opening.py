@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from mirror.archives.model import Bounds
 from mirror.archives.reading import Volumes, buffered
 from mirror.archives.source import Source, Told
 from mirror.errors import ArchiveError
-from mirror.planning.volumes import archive_of, kind_of
-
-_MAGIC: Final = {
-    "7z": (b"7z\xbc\xaf\x27\x1c",),
-    "zip": (b"PK\x03\x04", b"PK\x05\x06", b"PK00PK\x03\x04"),
-    "gz": (b"\x1f\x8b",),
-    "tar.gz": (b"\x1f\x8b",),
-    "tar.bz2": (b"BZh",),
-    "tar.xz": (b"\xfd7zXZ\x00",),
-}
+from mirror.planning.volumes import archive_of, kind_of, not_that_kind
 
 
 def open_archive(paths: list[str], bounds: Bounds, told: Told, engine: str | None) -> tuple[Source, int]:
@@ -36,8 +26,8 @@ def open_archive(paths: list[str], bounds: Bounds, told: Told, engine: str | Non
         packed, start = volumes.size, stream.read(8)
     if not packed:
         raise ArchiveError("it is empty")
-    if kind in _MAGIC and not start.startswith(_MAGIC[kind]):
-        raise ArchiveError(f"it is not {kind}: it starts with {start.hex(' ')}")
+    if problem := not_that_kind(kind, start):
+        raise ArchiveError(problem)
     return _open(kind, name, paths, bounds, told, engine), packed
 
 

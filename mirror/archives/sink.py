@@ -6,7 +6,6 @@ import ctypes
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
@@ -108,10 +107,8 @@ class Target(Sink):
 
 def _flush(root: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "syncfs"):
-        if libc.syncfs(root) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
-    else:
-        with suppress(AttributeError):
-            os.sync()
+    if not hasattr(libc, "syncfs"):
+        os.sync()
+    elif libc.syncfs(root) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

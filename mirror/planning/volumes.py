@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 _VOLUME = re.compile(r"^(?P<archive>.+)\.(?P<number>\d{3,})$")
 _KINDS = {
@@ -114,3 +116,24 @@ def publishing_groups(names: Iterable[str], *, whole: bool) -> list[tuple[str, .
 def _numbered(name: str) -> tuple[int, str]:
     volume = _VOLUME.match(name)
     return (int(volume["number"]) if volume else 0, name)
+
+
+_MAGIC: Final = MappingProxyType(
+    {
+        "7z": (b"7z\xbc\xaf\x27\x1c",),
+        "zip": (b"PK\x03\x04", b"PK\x05\x06", b"PK00PK\x03\x04"),
+        "gz": (b"\x1f\x8b",),
+        "tar.gz": (b"\x1f\x8b",),
+        "tar.bz2": (b"BZh",),
+        "tar.xz": (b"\xfd7zXZ\x00",),
+    }
+)
+LONGEST_MAGIC: Final = 8
+"""Bytes at the start of a file that tell its format."""
+
+
+def not_that_kind(kind: str | None, start: bytes) -> str | None:
+    """Why a file that starts so is no archive of a format that `kind_of` names; None where it may be one, as a tar always may."""
+    if kind is not None and kind in _MAGIC and not start.startswith(_MAGIC[kind]):
+        return f"it is not {kind}: it starts with {start.hex(' ')}"
+    return None

@@ -58,6 +58,9 @@ class Contents:
         with self._index.transaction() as sql:
             sql.executemany("DELETE FROM archives WHERE sub_resource_id = ? AND archive = ?", rows)
             sql.executemany("INSERT INTO archives (sub_resource_id, archive) VALUES (?, ?)", rows)
+            if rows:
+                # What could not be unpacked before may be whole now, also under the same MD5.
+                sql.execute("DELETE FROM extractions WHERE sub_resource_id = ? AND error IS NOT NULL", (unit_id,))
 
     def unprobed(self, upstream: str) -> list[Unprobed]:
         """The archives of an upstream that are still to be looked into."""

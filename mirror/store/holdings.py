@@ -276,7 +276,8 @@ class Holdings:
             for i in ids:
                 sql.execute("UPDATE stored_files SET verified_at = NULL WHERE id = ?", (i,))
                 sql.execute(
-                    "UPDATE sub_resources SET settled = NULL WHERE id = (SELECT sub_resource_id FROM stored_files WHERE id = ?)",
+                    "UPDATE sub_resources SET settled = NULL, complete = 0 "
+                    "WHERE id = (SELECT sub_resource_id FROM stored_files WHERE id = ?)",
                     (i,),
                 )
 

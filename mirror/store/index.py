@@ -183,7 +183,12 @@ class Index:
                 raise IndexUnusable(f"the index at {self.path} was written by a newer version of inspire-mirror; upgrade this one")
             if migrations.pending(self.db):
                 step("index: about to be migrated")
-                migrations.apply(self.db)
+                try:
+                    migrations.apply(self.db)
+                except sqlite3.OperationalError as error:
+                    if _code(error) != sqlite3.SQLITE_ERROR:
+                        raise
+                    raise BrokenRow(f"its tables are not ours: {error}") from error
                 step("index: migrated")
         except (sqlite3.Error, IndexUnusable) as error:
             if connection is not None:

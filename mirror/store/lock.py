@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,10 +36,16 @@ def root_lock(root: Path, *, brief: bool = False) -> Iterator[None]:
     """
     try:
         (root / ".staging").mkdir(parents=True, exist_ok=True)
-        fd = os.open(root / ".staging" / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if (root / ".staging").is_symlink():
+            raise GuardRefused(f"{root / '.staging'} is a link, where only what this program made should be; move it away")
+        # A link is not followed, and a pipe not waited for: this file is written to.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        fd = os.open(root / ".staging" / "lock", flags, 0o644)
     except OSError as error:
         raise GuardRefused(f"cannot write to the mirror at {root}: {_why(error)}") from error
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise GuardRefused(f"{root / '.staging' / 'lock'} is not a file; move it away, and run again")
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _ONE_BYTE if brief else _WHOLE_FILE)
         except BlockingIOError:

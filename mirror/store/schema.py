@@ -262,8 +262,8 @@ CREATE TABLE extractions (     -- what lies unpacked under extracted/
 CREATE TABLE refused_entries (  -- resources that upstream lists in a way that cannot be taken
     upstream TEXT NOT NULL,
     resource TEXT NOT NULL,    -- empty: it has no usable name
-    url TEXT NOT NULL,
     reason TEXT NOT NULL,
+    url TEXT NOT NULL,         -- behind the key's columns: SQLite 3.40 takes any other order for damage (PRAGMA quick_check)
     PRIMARY KEY (upstream, resource, reason)
 ) WITHOUT ROWID;;
 CREATE TABLE leaving (         -- retention has decided to delete these; a killed run leaves the rest to the next

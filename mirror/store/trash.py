@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.steps import step
-from mirror.store.tree import Folder, Tree
+from mirror.store.tree import Folder, Tree, set_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ class Trash:
             self._take_unpacked(folder)
             step("leaving: unpacked files out")
         source, target = self._tree.data / folder.relative, self._data / folder.relative
+        if _is_folder(target):  # of an attempt that was interrupted
+            self._give_back_foreign(folder, source, target, ours)
         place = self.look(folder, ours, unpacked=unpacked)
         if place.obstacle or not os.path.lexists(source):
             return place.foreign
@@ -81,7 +83,7 @@ class Trash:
         if not theirs and not os.path.lexists(target):
             os.rename(source, target)
             step("leaving: folder out")
-            self._give_back_foreign(source, target, ours)
+            self._give_back_foreign(folder, source, target, ours)
         else:
             self._make(target)
             for name in sorted(ours):
@@ -93,11 +95,15 @@ class Trash:
         self._tree.flush(path for path in (source, source.parent, target, target.parent) if _is_folder(path))
         return self.look(folder, (), unpacked=False).foreign
 
-    def _give_back_foreign(self, source: Path, target: Path, ours: Collection[str]) -> None:
+    def _give_back_foreign(self, folder: Folder, source: Path, target: Path, ours: Collection[str]) -> None:
         """What somebody put into a folder in the moment before it left goes back to where they put it."""
         for name in os.listdir(target):
-            if name not in ours or not _is_regular(target / name):
-                source.mkdir(exist_ok=True)
+            if name in ours and _is_regular(target / name):
+                continue
+            if os.path.lexists(source / name):
+                set_aside(target / name, self._tree.quarantined / folder.relative)
+            else:
+                source.mkdir(parents=True, exist_ok=True)
                 os.rename(target / name, source / name)
 
     def _take_unpacked(self, folder: Folder) -> None:

@@ -27,6 +27,7 @@ from mirror.errors import UnsafeName
 from mirror.names import check_name
 from mirror.steps import step
 from mirror.store.kernel import exchange, sync_file_system, sync_folder
+from mirror.store.own import check_own_folders
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK})
 _SYNC_EACH = 4  # up to so many files are flushed one by one, more by one flush of the file system
@@ -158,7 +159,7 @@ class Tree:
         source = self.ready / folder.relative
         target.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(target) and not _is_folder(target):
-            _set_aside(target, self.quarantined / folder.relative)
+            set_aside(target, self.quarantined / folder.relative)
         for name in names:
             if os.path.lexists(target / name) and not (name in replacing and _is_regular(target / name)):
                 self.quarantine(folder, name)
@@ -230,7 +231,7 @@ class Tree:
                 if _link_aside(retired / name, self.quarantined / folder.relative):
                     os.unlink(retired / name)
                 else:
-                    _set_aside(retired / name, self.quarantined / folder.relative)
+                    set_aside(retired / name, self.quarantined / folder.relative)
             step("exchange: leaving file is out")
         _give_back(retired, target)
         step("exchange: foreign files given back")
@@ -255,7 +256,10 @@ class Tree:
         A folder taken out and not yet replaced goes back; one that has been replaced gives back what was never ours. Of a
         half-built one, the files that are nowhere else go back to where verified files wait; they are hashed again before anything
         is made of them.
+
+        Raises GuardRefused where links or pipes stand in folders of ours: nothing is followed out of the mirror.
         """
+        check_own_folders(self.root)
         old = self.swap / "old"
         for path in sorted(old.glob("*/*/*")):
             target = self.data / path.relative_to(old)
@@ -331,7 +335,7 @@ class Tree:
             pass
         link.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(link) and not link.is_symlink():
-            _set_aside(link, self.quarantined / "current" / upstream)
+            set_aside(link, self.quarantined / "current" / upstream)
         fresh = self.staging / f"alias-{upstream}"  # upstreams publish side by side
         fresh.unlink(missing_ok=True)
         os.symlink(target, fresh)
@@ -343,10 +347,11 @@ class Tree:
     def quarantine(self, folder: Folder, name: str) -> Path | None:
         """Move a file that is not what it should be out of the published tree, keeping it; None where there is none."""
         source = self.data / folder.relative / name
-        return _set_aside(source, self.quarantined / folder.relative) if os.path.lexists(source) else None
+        return set_aside(source, self.quarantined / folder.relative) if os.path.lexists(source) else None
 
 
-def _set_aside(path: Path, place: Path) -> Path:
+def set_aside(path: Path, place: Path) -> Path:
+    """Move something into a folder of quarantine, under a name that is free there; returns where it is now. Raises OSError."""
     place.mkdir(parents=True, exist_ok=True)
     target = next(free for free in _names_aside(path, place) if not os.path.lexists(free))
     os.rename(path, target)

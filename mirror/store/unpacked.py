@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mirror.errors import ArchiveError
 from mirror.store.kernel import exchange, sync_file_system, sync_folder
-from mirror.store.tree import Folder
+from mirror.store.tree import Folder, set_aside
 
 
 class UnpackedTree:
@@ -23,6 +23,7 @@ class UnpackedTree:
     def __init__(self, root: Path) -> None:
         self.base = root / "extracted"
         self._staging = root / ".staging" / "unpack"
+        self._quarantine = root / ".staging" / "quarantine" / "extracted"
 
     def clear(self) -> None:
         """Remove what a killed run has left half unpacked."""
@@ -63,9 +64,14 @@ class UnpackedTree:
             _merge(other, whole, Path())
         return whole
 
-    def show(self, folder: Folder, fresh: Path) -> None:
-        """Let `fresh` take the place of what lies unpacked of a sub-resource. Raises OSError."""
+    def show(self, folder: Folder, fresh: Path, *, ours: bool) -> None:
+        """Let `fresh` take the place of what lies unpacked of a sub-resource. Raises OSError.
+
+        What is there and not `ours`, as the index knows nothing of it, is set aside in quarantine.
+        """
         target = self.base / folder.relative
+        if not ours and os.path.lexists(target):
+            set_aside(target, self._quarantine / folder.relative.parent)
         if not sync_file_system(fresh):  # what becomes visible must not have holes after a power cut
             os.sync()
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
 
-from mirror.archives import ArchiveError, ArchiveRefused, Bounds, archives_in, gap_in, test
+from mirror.archives import ArchiveError, ArchiveRefused, ArchiveUnread, Bounds, archives_in, gap_in, no_archive, test
 from mirror.settings import Limits
 from mirror.store.holdings import Held
 from mirror.store.tree import Folder, Tree
@@ -25,8 +26,10 @@ async def broken_archives(tree: Tree, files: Iterable[Held], limits: Limits) -> 
     async def check(folder: Folder, name: str, volumes: Sequence[Held]) -> None:
         try:
             paths = [tree.data / folder.relative / held.file for held in volumes]
+            if await asyncio.to_thread(no_archive, paths):
+                return  # published under such a name, it is what upstream lists; there is nothing in it to be compared
             await test(paths, Bounds(limits.max_extract_ratio, limits.max_members, None))
-        except ArchiveRefused:
+        except (ArchiveRefused, ArchiveUnread):
             pass  # encrypted, packed as no engine here knows, a bomb: nothing says that it is broken
         except ArchiveError as error:
             found.append((volumes[0], f"{name} is broken inside, as upstream published it: {error}"))

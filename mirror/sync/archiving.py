@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from mirror.amounts import count_text, size_text
-from mirror.archives import Archive, Bounds, archives_in, gap_in, probe, test, unpack
+from mirror.archives import Archive, Bounds, archives_in, gap_in, no_archive, probe, test, unpack
 from mirror.archives.sevenzz import find_7zz
-from mirror.errors import ArchiveError, ArchiveRefused
+from mirror.errors import ArchiveError, ArchiveRefused, ArchiveUnread, os_error_text
 from mirror.events import Emit, FileKey, NotUnpacked, Unpacked
 from mirror.model import RemoteFile
 from mirror.planning.selection import wants_file
@@ -35,9 +35,19 @@ class Archiving:
     """What a run does with archives. One object for all upstreams: they share the processors."""
 
     def __init__(
-        self, limits: Limits, tree: Tree, contents: Contents, journal: Journal, emit: Emit, now: Callable[[], datetime]
+        self,
+        limits: Limits,
+        tree: Tree,
+        contents: Contents,
+        journal: Journal,
+        emit: Emit,
+        now: Callable[[], datetime],
+        *,
+        retry: bool = False,
     ) -> None:
+        """With `retry` what could not be unpacked is tried again, though nothing has changed."""
         self._limits = limits
+        self._retry = retry
         self._tree = tree
         self._unpacked = UnpackedTree(tree.root)
         self._contents = contents
@@ -61,8 +71,8 @@ class Archiving:
         """Of the files that have `arrived`, those of archives that do not hold together, with the reason.
 
         `wanted` are all wanted files of the sub-resource, `place` says where each lies at present. Whether an archive is tested is
-        for `[limits] test_archives` to say; if it says nothing, those are for which upstream gives no MD5. What cannot
-        be tested is not broken.
+        for `[limits] test_archives` to say; if it says nothing, those are for which upstream gives no MD5.
+        One that cannot be tested is not broken.
         """
         files = {file.name: file for file in wanted}
         found: dict[str, str] = {}
@@ -75,6 +85,8 @@ class Archiving:
                     await test([place(name) for name in archive.files], self._bounds())
             except ArchiveRefused:
                 continue  # encrypted, packed as no engine here knows, a bomb: no proof against it, and its bytes are upstream's
+            except ArchiveUnread as error:
+                found |= dict.fromkeys(concerned, f"{archive.name} could not be tested: {error}")
             except ArchiveError as error:
                 found |= dict.fromkeys(concerned, f"upstream is wrong: {archive.name}: {error}")
         return found
@@ -127,8 +139,12 @@ class Archiving:
         try:
             if gap := gap_in(archive):
                 raise ArchiveError(gap)
+            if problem := await asyncio.to_thread(no_archive, self._paths(folder, archive)):
+                raise ArchiveError(problem)
             async with self._turn:
                 members = await probe(self._paths(folder, archive), self._bounds())
+        except ArchiveUnread:
+            pass  # the next run looks again
         except (ArchiveError, OSError) as error:
             self._contents.record_unreadable(one.id, str(error), at=self._now())
         else:
@@ -148,7 +164,7 @@ class Archiving:
         jobs = [
             partial(self._unpack_one, upstream, one, known.get(one.unit.id), listed)
             for one in units
-            if one.unit.settled is not None and (one.wanted.extract or one.unit.id in known)
+            if one.unit.id in known or (one.unit.settled is not None and one.wanted.extract)
         ]
         await in_parallel(jobs, self._at_once)
 
@@ -158,27 +174,29 @@ class Archiving:
         unit, wanted = one.unit, one.wanted.extract
         folder = Folder(upstream, unit.sub.resource, unit.sub.id)
         intact = known is not None and (known.error is not None or known.files == 0 or self._unpacked.has(folder))
-        if known is not None and intact and known.error is None and known.settled == unit.settled:
+        if known is not None and intact and known.error is None and unit.settled is not None and known.settled == unit.settled:
             return
         files = self._contents.files_of(unit.id)
         # What upstream lists no longer is still here, and is no part of the edition any more.
         archives = archives_in(f.name for f in listed(unit.id) if f.name in files and wants_file(f, one.wanted.files))
         digest = digest_of((name, files[name]) for archive in archives for name in archive.files)
         if known is not None and known.error is None and known.digest == digest and intact:
+            # Of one that is not complete, what lies unpacked stays as long as it is what its archives hold.
             self._contents.still_unpacked(unit.id, unit.settled)
-        elif known is not None and known.error is not None and known.digest == self._failing(digest) and wanted:
+        elif wanted and known is not None and known.error is not None and known.digest == self._failing(digest) and not self._retry:
             self._emit(NotUnpacked(_key(folder), unit.sub.url, known.error))
-        elif wanted:
-            await self._unpack_now(unit, folder, archives, digest)
+        elif wanted and unit.settled is not None:
+            await self._unpack_now(unit, folder, archives, digest, ours=known is not None and known.error is None)
         elif known is not None and known.digest != digest:
-            await asyncio.to_thread(self._unpacked.drop, folder)
+            if known.error is None:
+                await asyncio.to_thread(self._unpacked.drop, folder)
             self._contents.forget_extraction(unit.id)
 
     def _failing(self, digest: str) -> str:
         """The digest of what could not be unpacked: it may be with other limits, or once 7-Zip is installed."""
         return f"{digest} within {self._bounds()} by {find_7zz()}"
 
-    async def _unpack_now(self, unit: Unit, folder: Folder, archives: Sequence[Archive], digest: str) -> None:
+    async def _unpack_now(self, unit: Unit, folder: Folder, archives: Sequence[Archive], digest: str, *, ours: bool) -> None:
         room = await asyncio.to_thread(self._unpacked.room, folder)
         free = max(0, self._tree.free() - self._limits.min_free)
         need = self._contents.unpacked_bytes(unit.id)
@@ -199,24 +217,35 @@ class Archiving:
                 try:
                     async with self._turn:
                         done = await unpack(self._paths(folder, archive), room / str(number), self._bounds(free - size))
+                except ArchiveUnread:
+                    raise
                 except ArchiveError as error:
                     raise ArchiveError(f"{archive.name}: {error}") from error
                 parts.append(room / str(number))
                 files, size = files + done.files, size + done.bytes
             if parts:
                 await asyncio.to_thread(self._unpacked.join, parts)
-                await asyncio.to_thread(self._unpacked.show, folder, parts[0])
+                await asyncio.to_thread(partial(self._unpacked.show, folder, parts[0], ours=ours))
+            elif ours:
+                await asyncio.to_thread(self._unpacked.drop, folder)
+        except ArchiveUnread as error:
+            # Not recorded: it says nothing about the archives, and the next run tries again.
+            self._emit(NotUnpacked(_key(folder), unit.sub.url, str(error)))
+            return
         except ArchiveError as error:
+            if ours:
+                await asyncio.to_thread(self._unpacked.drop, folder)
             self._contents.record_extraction(unit.id, self._failing(digest), error=str(error), at=self._now())
-            await asyncio.to_thread(self._unpacked.drop, folder)
             self._journal.event("extract-failed", at=self._now(), about=_key(folder), message=str(error))
             self._emit(NotUnpacked(_key(folder), unit.sub.url, str(error)))
             return
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in (errno.EIO, errno.EROFS):
                 raise
             # Not recorded: it says nothing about the archives, and the next run tries again.
-            self._emit(NotUnpacked(_key(folder), unit.sub.url, "the disk has no room to unpack it"))
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = "the disk has no room to unpack it" if full else f"cannot be unpacked: {os_error_text(error, self._tree.root)}"
+            self._emit(NotUnpacked(_key(folder), unit.sub.url, reason))
             return
         finally:
             await asyncio.to_thread(self._unpacked.leave, folder)

@@ -97,11 +97,11 @@ async def sync(
 
 async def _to_its_end(run: Run, index: Index, began: float) -> bool:
     """Carry out a run that has begun, whatever comes in between; its report says how it ended. True if the index is damaged."""
-    report, damaged = run.report, False
+    report, damaged, stopped = run.report, False, False
     try:
         await _sync(run)
     except GuardRefused as error:
-        report.outcome, report.reason = "refused", str(error)
+        report.outcome, report.reason, stopped = "refused", str(error), True
         if run.transferring:
             with suppress(OSError, sqlite3.Error):
                 run.close_account()
@@ -120,7 +120,7 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
     try:
         if not run.accounted and not damaged:
             report.account = _rough_account(run)
-        if report.outcome in ("refused", "unavailable", "interrupted") and not run.accounted:
+        if report.outcome in ("refused", "unavailable", "interrupted") and (stopped or not run.accounted):
             run.journal.attempted({wish.name: wish.upstream for wish in run.wishes}, report.outcome, at=run.now())
         run.journal.finish(report.outcome, report.exit_code, report.requests, report.as_json(), at=run.now())
         step("run: finished")

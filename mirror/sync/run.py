@@ -117,7 +117,7 @@ class Run:
         self.rebuilding = Rebuilding(index, self.catalogue, self.holdings)
         self.emit = fan_out(self.report, self._record, emit)
         self.exit = Exit(Departures(index, self.journal), Trash(self.tree), self.emit, now)
-        self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now)
+        self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now, retry=retry)
         self.upstreams: list[_Upstream] = []
         self._patience = patience
 
@@ -296,7 +296,10 @@ class Run:
                     for wanted in upstream.unsettled
                 }
                 parts = self.tree, self.catalogue, self.holdings, self.journal, self.rebuilding
-                upstream.rebuilt = await Rebuild(upstream.name, *parts, self.emit, self.now).run(upstream.refresh, planned)
+                try:
+                    upstream.rebuilt = await Rebuild(upstream.name, *parts, self.emit, self.now).run(upstream.refresh, planned)
+                except UpstreamUnavailable as error:
+                    self._gone(upstream, error)
 
     def _rebuilt(self) -> None:
         """All that was planned has been done: where nothing is left to be taken in, the index is whole again."""
@@ -339,10 +342,13 @@ class Run:
             async with self.archiving.looking_into(upstream.name):
                 await transfers.run(self._works(upstream))
         except UpstreamUnavailable as error:
-            # It has gone away in the middle. What has come is published; the other upstreams go on.
-            upstream.rebuilt = None
-            self.excuses.append(error)
-            self.emit(Note(str(error), "warning"))
+            self._gone(upstream, error)
+
+    def _gone(self, upstream: _Upstream, error: UpstreamUnavailable) -> None:
+        """It has gone away in the middle. What has come is published; the other upstreams go on."""
+        upstream.rebuilt = None
+        self.excuses.append(error)
+        self.emit(Note(str(error), "warning"))
 
     async def unpack(self) -> None:
         """Bring what is to lie unpacked up to date with what is published."""

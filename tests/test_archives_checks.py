@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.archives.checks import LONGEST_PATH, Gate, clean_path, fold
+from mirror.archives.checks import LONGEST_PATH, Gate, clean_path, fold, show
 from mirror.archives.model import Bounds, Entry
 from mirror.errors import ArchiveError, ArchiveRefused
 
@@ -255,3 +255,11 @@ def test_what_is_admitted_keeps_all_bounds(sizes: list[int], ratio: int, packed:
     assert sum(admitted) <= ratio * packed
     assert sum(-(-size // 4096) * 4096 for size in admitted) <= 40_000
     assert len(admitted) <= 12
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "\x01" * 120, "\U0010ffff" * 110, "\x02" * 5000 + "end"])
+def test_a_name_in_a_message_is_no_longer_than_people_read(name: str) -> None:
+    """However much longer it becomes by being escaped."""
+    shown = show(name)
+    assert shown.isprintable()
+    assert len(shown) <= 122 + len("...")

@@ -162,4 +162,5 @@ def fold(path: str) -> str:
 
 def show(name: str) -> str:
     """A name for a message: escaped, on one line, not longer than a message bears."""
-    return repr(name if len(name) <= 120 else f"{name[:60]}...{name[-50:]}")
+    shown = repr(name[:120] + name[-120:] if len(name) > 240 else name)
+    return shown if len(shown) <= 122 else f"{shown[:61]}...{shown[-51:]}"

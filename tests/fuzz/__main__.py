@@ -132,7 +132,7 @@ def _work(
                 failed.set()
                 found += 1
                 command = f"python -m tests.fuzz --seed {seed} --target {target.name} --input {number}"
-                print(f"FAILED: {command}\n{traceback.format_exc(limit=-4)}", flush=True)
+                print(f"FAILED: {command}\n{traceback.format_exc(limit=-4)[-2000:]}", flush=True)
                 if found >= _MOST_FAILURES:
                     signal.setitimer(signal.ITIMER_REAL, 0)
                     return

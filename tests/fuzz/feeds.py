@@ -35,6 +35,8 @@ from .target import Target, anything, damaged, text
 
 BASE = "https://data.example/telechargement"
 _NOW = datetime(2026, 10, 1, tzinfo=UTC)
+_KEY = "s3cr3t-k3y"
+_SECRET = Secret(_KEY)
 
 
 def _seeds() -> Iterator[dict[str, Any]]:
@@ -64,14 +66,15 @@ _JSON_TOKENS = (
     b"{", b"}", b"[", b"]", b'"', b",", b":", b"null", b"true", b"-1", b"1e999", b"9" * 5000, b"NaN", b"\\u0000", b"\\ud800",
     b"\\ud83d\\udc09", b"[" * 5000, b'{"a":' * 3000, b'{"entry":[', b'"entry"', b'"link"', b'"href"', b'"length":', b'"term"',
     b"\xff\xfe", b"\xef\xbb\xbf", b"\x00", b"%2F..%2F", b"%00", b"%ff", b"/" * 40, b"?apikey=x",
-    b'"polygon":"' + b"1 2 " * 2000 + b'"',
+    b'"polygon":"' + b"1 2 " * 2000 + b'"', _KEY.encode(), b"?apikey=s3cr3t-k3y", b"S3CR3T%2Dk3y", b"s3cr3t\\u002dk3y",
 )  # fmt: skip
 _XML_TOKENS = (
     b"<", b">", b"/>", b"&", b"&amp;", b"&#0;", b"&#xD800;", b"&bomb;", b"]]>", b"<![CDATA[", b"<!--", b"-->", b"<?x?>", b"\x00",
     b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY bomb "&a;&a;&a;&a;&a;&a;&a;&a;">]>',
     b'<!DOCTYPE x SYSTEM "file:///etc/passwd">', b"<a>" * 3000, b"</feed>", b"<entry>", b"</entry>", b"<html>", b'xmlns="x"',
     b' encoding="utf-16"', b' encoding="utf-7"', b"\xff\xfe", b"\xef\xbb\xbf", b"%2F..%2F", b"%ff", b"9" * 5000,
-    b"<georss:polygon>" + b"1 2 " * 2000, b"<title><b>x</b>y</title>",
+    b"<georss:polygon>" + b"1 2 " * 2000, b"<title><b>x</b>y</title>", _KEY.encode(), b"?apikey=s3cr3t-k3y", b"s3cr3t%252Dk3y",
+    b"&#115;3cr3t-k3y",
 )  # fmt: skip
 _MEMBERS = sorted({name for document in _DOCUMENTS for entry in document["entry"] for name in entry} | set(_DOCUMENTS[0]))
 _INNER = ("href", "rel", "type", "length", "term", "label")
@@ -99,7 +102,10 @@ def _xml(rng: random.Random) -> tuple[int, bytes]:
 
 
 def read(level: int, body: bytes) -> Page[Any] | None:
-    """The page of a level, from the capabilities (0) to the files (2); None where it is refused in our words."""
+    """The page of a level, from the capabilities (0) to the files (2), as the crawl takes it; None where it is refused.
+
+    Neither it nor the words of a refusal have the API key in them, which upstream may repeat anywhere.
+    """
     dialect = Geoplateforme(f"{BASE}/capabilities")
     readers: tuple[Callable[[bytes], Page[Any]], ...] = (
         dialect.read_capabilities,
@@ -107,12 +113,15 @@ def read(level: int, body: bytes) -> Page[Any] | None:
         lambda body: dialect.read_sub_resource(body, "B", "B_LATEST"),
     )
     try:
-        return readers[level](body)
+        page = _SECRET.clean(readers[level](body))
     except FeedError as error:
-        told = Secret(None).tell(str(error))  # as the crawler tells it: cut only once no key is left in it
-        assert "\n" not in told
+        told = _SECRET.tell(str(error))
+        assert len(told.splitlines()) == 1  # the command line, which is where they are shown, does away with the rest
         assert len(told) <= 400
+        assert _KEY not in told.lower()
         return None
+    assert _KEY not in repr(page).lower()
+    return page
 
 
 def _check(case: tuple[int, bytes]) -> None:

@@ -45,9 +45,8 @@ class UnpackedTree:
 
     def room(self, folder: Folder) -> Path:
         """An empty place for a sub-resource to be unpacked in."""
+        self.leave(folder)
         place = self._staging / folder.relative
-        if os.path.lexists(place):
-            shutil.rmtree(place)
         place.mkdir(parents=True)
         return place
 
@@ -92,7 +91,7 @@ class UnpackedTree:
         if os.path.lexists(target):
             aside = self.room(folder) / "old"
             os.rename(target, aside)
-            _remove(aside)
+            self.leave(folder)
 
 
 def _merge(source: Path, target: Path, below: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mirror.amounts import count_text, size_text
 from mirror.archives import Archive, Bounds, archives_in, gap_in, no_archive, probe, test, unpack
+from mirror.archives import Unpacked as UnpackedArchive
 from mirror.archives.sevenzz import find_7zz
 from mirror.errors import ArchiveError, ArchiveRefused, ArchiveUnread, os_error_text
 from mirror.events import Emit, FileKey, NotUnpacked, Unpacked
@@ -108,7 +109,8 @@ class Archiving:
 
         What an interrupted run has not looked into, the next one does.
         """
-        task = asyncio.create_task(self._look_as_published(upstream))
+        ended = asyncio.Event()
+        task = asyncio.create_task(self._look_until(ended, upstream))
         try:
             yield
         except BaseException:
@@ -116,16 +118,16 @@ class Archiving:
             with suppress(asyncio.CancelledError):
                 await task
             raise
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        await self._look(upstream)
+        ended.set()
+        self._published.set()
+        await task  # what is being looked into is not begun again
 
-    async def _look_as_published(self, upstream: str) -> None:
-        while True:
+    async def _look_until(self, ended: asyncio.Event, upstream: str) -> None:
+        while not ended.is_set():
             await self._published.wait()
             self._published.clear()
             await self._look(upstream)
+        await self._look(upstream)  # the signal is for all upstreams, and may have been taken by another one's look
 
     async def _look(self, upstream: str) -> None:
         await in_parallel([partial(self._look_into, one) for one in self._contents.unprobed(upstream)], self._at_once)
@@ -197,63 +199,69 @@ class Archiving:
         return f"{digest} within {self._bounds()} by {find_7zz()}"
 
     async def _unpack_now(self, unit: Unit, folder: Folder, archives: Sequence[Archive], digest: str, *, ours: bool) -> None:
-        room = await asyncio.to_thread(self._unpacked.room, folder)
-        free = max(0, self._tree.free() - self._limits.min_free)
+        room_left = max(0, self._tree.free() - self._limits.min_free)
         need = self._contents.unpacked_bytes(unit.id)
-        if need > free:
+        if need > room_left:
             # Not recorded: it says nothing about the archives, and the next run tries again.
-            self._emit(
-                NotUnpacked(
-                    _key(folder), unit.sub.url, f"not enough disk space to unpack it: {size_text(need)}, {size_text(free)} to use"
-                )
-            )
+            reason = f"not enough disk space to unpack it: {size_text(need)}, {size_text(room_left)} to use"
+            self._emit(NotUnpacked(_key(folder), unit.sub.url, reason))
             return
-        parts: list[Path] = []
-        files = size = 0
         try:
-            for number, archive in enumerate(archives):
-                if gap := gap_in(archive):
-                    raise ArchiveError(f"{archive.name}: {gap}")
-                try:
-                    async with self._turn:
-                        done = await unpack(self._paths(folder, archive), room / str(number), self._bounds(free - size))
-                except ArchiveUnread:
-                    raise
-                except ArchiveError as error:
-                    raise ArchiveError(f"{archive.name}: {error}") from error
-                parts.append(room / str(number))
-                files, size = files + done.files, size + done.bytes
-            if parts:
-                await asyncio.to_thread(self._unpacked.join, parts)
-                await asyncio.to_thread(partial(self._unpacked.show, folder, parts[0], ours=ours))
-            elif ours:
-                await asyncio.to_thread(self._unpacked.drop, folder)
-        except ArchiveUnread as error:
-            # Not recorded: it says nothing about the archives, and the next run tries again.
-            self._emit(NotUnpacked(_key(folder), unit.sub.url, str(error)))
-            return
+            files, size = await self._make_unpacked(folder, archives, room_left, ours=ours)
+        except (ArchiveUnread, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EROFS):
+                raise
+            self._emit(NotUnpacked(_key(folder), unit.sub.url, self._obstacle(error)))  # not recorded either
         except ArchiveError as error:
             if ours:
                 await asyncio.to_thread(self._unpacked.drop, folder)
             self._contents.record_extraction(unit.id, self._failing(digest), error=str(error), at=self._now())
             self._journal.event("extract-failed", at=self._now(), about=_key(folder), message=str(error))
             self._emit(NotUnpacked(_key(folder), unit.sub.url, str(error)))
-            return
-        except OSError as error:
-            if error.errno in (errno.EIO, errno.EROFS):
-                raise
-            # Not recorded: it says nothing about the archives, and the next run tries again.
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            reason = "the disk has no room to unpack it" if full else f"cannot be unpacked: {os_error_text(error, self._tree.root)}"
-            self._emit(NotUnpacked(_key(folder), unit.sub.url, reason))
-            return
+        else:
+            self._contents.record_extraction(unit.id, digest, settled=unit.settled, files=files, size=size, at=self._now())
+            if archives:
+                text = f"{count_text(len(archives), 'archive')}, {count_text(files, 'file')}, {size} bytes"
+                self._journal.event("extracted", at=self._now(), about=_key(folder), message=text)
+                self._emit(Unpacked(_key(folder), files, size))
+
+    def _obstacle(self, error: ArchiveUnread | OSError) -> str:
+        if isinstance(error, ArchiveUnread):
+            return str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "the disk has no room to unpack it"
+        return f"cannot be unpacked: {os_error_text(error, self._tree.root)}"
+
+    async def _make_unpacked(self, folder: Folder, archives: Sequence[Archive], room_left: int, *, ours: bool) -> tuple[int, int]:
+        """Let what all archives hold lie unpacked; returns how many files of how many bytes. Raises ArchiveError, OSError."""
+        if not archives:
+            if ours:
+                await asyncio.to_thread(self._unpacked.drop, folder)
+            return 0, 0
+        room = await asyncio.to_thread(self._unpacked.room, folder)
+        parts: list[Path] = []
+        files = size = 0
+        try:
+            for number, archive in enumerate(archives):
+                done = await self._unpack_archive(folder, archive, room / str(number), self._bounds(room_left - size))
+                parts.append(room / str(number))
+                files, size = files + done.files, size + done.bytes
+            whole = await asyncio.to_thread(self._unpacked.join, parts)
+            await asyncio.to_thread(partial(self._unpacked.show, folder, whole, ours=ours))
         finally:
             await asyncio.to_thread(self._unpacked.leave, folder)
-        self._contents.record_extraction(unit.id, digest, settled=unit.settled, files=files, size=size, at=self._now())
-        if parts:
-            text = f"{count_text(len(parts), 'archive')}, {count_text(files, 'file')}, {size} bytes"
-            self._journal.event("extracted", at=self._now(), about=_key(folder), message=text)
-            self._emit(Unpacked(_key(folder), files, size))
+        return files, size
+
+    async def _unpack_archive(self, folder: Folder, archive: Archive, into: Path, bounds: Bounds) -> UnpackedArchive:
+        try:
+            if gap := gap_in(archive):
+                raise ArchiveError(gap)
+            async with self._turn:
+                return await unpack(self._paths(folder, archive), into, bounds)
+        except ArchiveUnread:
+            raise
+        except ArchiveError as error:
+            raise ArchiveError(f"{archive.name}: {error}") from error
 
 
 def _find(archives: Iterable[Archive], name: str) -> Archive | None:

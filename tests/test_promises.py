@@ -377,7 +377,7 @@ def _check(examples: int, steps: int, upstream: FakeUpstream, syncs: Syncs, fold
 
 @pytest.mark.timeout(300)
 def test_the_promises_hold(upstream: FakeUpstream, syncs: Syncs, tmp_path: Path) -> None:
-    _check(40, 25, upstream, syncs, tmp_path, same=True)
+    _check(25, 25, upstream, syncs, tmp_path, same=True)
 
 
 @pytest.mark.slow

@@ -225,7 +225,11 @@ class Ledger:
         """Check the numbers of any run."""
         account = report.account
         assert account.verified <= account.present <= account.expected
-        assert account.present <= len(self.seen)
+        if report.outcome in (
+            "complete",
+            "incomplete",
+        ):  # others may have ended before they could count, and tell of the last that did
+            assert account.present <= len(self.seen)
         assert (report.outcome == "complete") == (report.exit_code == 0)
         assert report.outcome == "complete" or report.reason
 

@@ -178,7 +178,8 @@ class Mirrored(Surroundings):
         found = {str(Path(fault.path).relative_to(base)) for fault in findings.faults}
         assert wrong <= found <= doubtful, (wrong, found, doubtful)
         reported = set(findings.foreign)
-        for path in ledger.foreign.keys() - rows.keys():
+        rebuilt = {path for path, *_ in ledger.rows()}  # which takes in whatever lies in a folder that upstream has withdrawn
+        for path in ledger.foreign.keys() - rows.keys() - rebuilt:
             place = base / path
             assert {str(place), *map(str, place.parents)} & reported, f"not reported as foreign: {path}"
         assert not {str(base / path) for path in rows} & reported
@@ -377,7 +378,7 @@ def _check(examples: int, steps: int, upstream: FakeUpstream, syncs: Syncs, fold
 
 @pytest.mark.timeout(300)
 def test_the_promises_hold(upstream: FakeUpstream, syncs: Syncs, tmp_path: Path) -> None:
-    _check(40, 25, upstream, syncs, tmp_path, same=True)
+    _check(25, 25, upstream, syncs, tmp_path, same=True)
 
 
 @pytest.mark.slow

@@ -232,6 +232,21 @@ async def test_a_listing_that_fails_leaves_the_rest_to_the_next_sync(mirror: Mir
     assert owned(mirror) == before
 
 
+async def test_what_is_withdrawn_while_an_index_is_rebuilt_holds_up_nothing(mirror: Mirrored) -> None:
+    """Nobody wants it, so no run lists its resource again by itself; and its files are not to be had any more."""
+    lose(mirror.root)
+    mirror.tables = {"a": {"resources": ["SCAN"]}}
+    mirror.upstream.script(f"/resource/BDORTHO/{OLDER.id}", [faults.status(404)], forever=True)
+    assert (await mirror.sync()).exit_code == 1
+    mirror.upstream.heal()
+    mirror.upstream.catalogue = withdraw(FIRST, "BDORTHO", OLDER.id)
+    assert (await mirror.sync()).exit_code == 0
+    assert mirror.states()[OLDER.id] == "withdrawn"
+    assert {row[0] for row in mirror.rows("SELECT file FROM files WHERE sub_resource = ?", OLDER.id)} == {
+        file.name for file in OLDER.files
+    }
+
+
 @pytest.mark.parametrize("here", ["nothing", "an empty folder"])
 async def test_nothing_is_made_where_nothing_is(tmp_path: Path, here: str) -> None:
     """`verify --repair` on a disk that is not mounted must not fetch the whole mirror anew."""

@@ -165,6 +165,21 @@ def test_a_file_in_the_way_is_set_aside(tree: Tree) -> None:
     assert contents(tree, ".staging/quarantine") == {"a": "not ours"}
 
 
+@pytest.mark.parametrize("names", [["a"], ["a", "c"]])
+def test_a_file_in_the_way_keeps_its_place_until_the_new_one_takes_it(
+    tree: Tree, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no moment at which a reader, or a run that is killed, finds neither of the two; and the old one is kept once."""
+    publish(tree, a="old", b="2")
+    seen = []
+    monkeypatch.setattr("mirror.steps.on_step", lambda name: seen.append(contents(tree)))
+    tree.publish(FOLDER, stage(tree, **dict.fromkeys(names, "new")))
+    assert seen
+    assert {found["a"] for found in seen} == {"old", "new"}
+    assert contents(tree) == {**dict.fromkeys(names, "new"), "b": "2"}
+    assert contents(tree, ".staging/quarantine") == {"a": "old"}
+
+
 def test_nothing_in_quarantine_is_overwritten(tree: Tree) -> None:
     for text in ("first", "second"):
         publish(tree, b="2")

@@ -161,7 +161,11 @@ class Tree:
         if os.path.lexists(target) and not _is_folder(target):
             set_aside(target, self.quarantined / folder.relative)
         for name in names:
-            if os.path.lexists(target / name) and not (name in replacing and _is_regular(target / name)):
+            place = target / name
+            if not os.path.lexists(place) or (name in replacing and _is_regular(place)):
+                continue
+            # A file keeps its place until the new one takes it: a run that is killed in between must not leave a gap.
+            if not (_is_regular(place) and _link_aside(place, self.quarantined / folder.relative)):
                 self.quarantine(folder, name)
         if not target.exists():
             if not names:

@@ -6,7 +6,7 @@ capabilities (all, or since the last day seen) -> resources that are due -> sele
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -129,10 +129,24 @@ class Refresh:
             if key in found and self._files_due(unit):
                 url = self._dialect.sub_resource(*key).url
                 jobs[url], of[url] = self._files_job(unit, whole=False), key
-        for url, error in (await self._all(jobs)).items():
-            doubtful.add(of[url])
-            self._give_up(of[url][1], url, error)
+        failed = await self._all(jobs)
+        gone = {of[url] for url, error in failed.items() if isinstance(error, RequestFailed) and error.status in (404, 410)}
+        gone = await self._withdrawn(gone, listed)
+        for url, error in failed.items():
+            if of[url] not in gone:
+                doubtful.add(of[url])
+                self._give_up(of[url][1], url, error)
         return frozenset(doubtful)
+
+    async def _withdrawn(self, keys: Collection[tuple[str, str]], listed: Mapping[str, Resource]) -> set[tuple[str, str]]:
+        """Which of these sub-resources, of which upstream has no files, it does not list any longer either.
+
+        Of a resource that nobody wants, the listing may be as old as a rebuild that did not come to its end.
+        """
+        jobs = {name: self._resource_job((), listed[name], [Scope()]) for name in sorted({name for name, _ in keys})}
+        failed = await self._all(jobs)
+        still = {(unit.sub.resource, unit.sub.id) for unit in self._catalogue.units(self._upstream)}
+        return {key for key in keys if key[0] not in failed and key not in still}
 
     # -- capabilities
 

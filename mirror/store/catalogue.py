@@ -166,6 +166,7 @@ class Catalogue:
             found.setdefault(row["resource"], {})[row["scope"]] = facts
         return found
 
+    @reading_rows()
     def save_listing(
         self,
         upstream: str,
@@ -238,7 +239,8 @@ class Catalogue:
         ).fetchone()
         if row is None:
             raise LookupError(sub_resource)
-        return self._unit(row, _nowhere)
+        with reading_rows():
+            return self._unit(row, _nowhere)
 
     @reading_rows()
     def reread(self, unit_ids: Iterable[int]) -> dict[int, Unit]:

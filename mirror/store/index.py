@@ -29,9 +29,10 @@ _REFUSED = _NO_ROOM | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3
 
 def is_damage(error: BaseException) -> bool:
     """Whether an error says that the index itself is broken: not that it is locked, or that the disk or its owner refuse."""
-    # That text is no UTF-8 is found by Python, in rows as in SQLite's own messages, and has no code.
-    undecodable = isinstance(error, sqlite3.Error) and str(error).startswith("Could not decode to UTF-8")
-    return undecodable or isinstance(error, UnicodeDecodeError) or _code(error) in _DAMAGE
+    # That text is no UTF-8 is found by Python, in rows as in SQLite's own messages, and has no code; that a header names a format
+    # which has never existed has none of its own.
+    told = isinstance(error, sqlite3.Error) and str(error).startswith(("Could not decode to UTF-8", "unsupported file format"))
+    return told or isinstance(error, UnicodeDecodeError) or _code(error) in _DAMAGE
 
 
 def is_refused(error: BaseException) -> bool:

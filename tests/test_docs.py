@@ -20,7 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from mirror.cli.app import cli
 from mirror.pruning import PruneAction, PruneRefusal, PruneReport
-from mirror.settings import Limits, Serve, Settings, Subscription, Upstream, from_mapping, warnings
+from mirror.settings import Limits, Serve, Service, Settings, Subscription, Upstream, from_mapping, warnings
 from mirror.store.index import Index
 from mirror.store.query import MirroredFile
 from mirror.sync.report import EXIT_CODES, Report
@@ -38,8 +38,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[subscription.NAME]": Subscription,
     "[limits]": Limits,
     "[serve]": Serve,
+    "[service]": Service,
 }
-TABLES = {"upstream", "subscription", "limits", "serve"}
+TABLES = {"upstream", "subscription", "limits", "serve", "service"}
 """Keys of the top level that are tables, with a section of their own."""
 
 Row = tuple[str, str, str, str]
@@ -80,6 +81,7 @@ def config(**tables: dict[str, Any]) -> Settings:
         "subscription": {"all": {"resources": ["*"], **tables.get("subscription", {})}},
         "limits": tables.get("limits", {}),
         "serve": tables.get("serve", {}),
+        "service": tables.get("service", {}),
     }
     return from_mapping(data, Path("/folder"), {}, offline=True)
 

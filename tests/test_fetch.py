@@ -435,8 +435,7 @@ async def test_the_bandwidth_limit_is_for_all_bytes(tmp_path: Path) -> None:
     """Every byte that comes is charged to the limit of the session, small files and last batches included."""
     for size in (SMALL, SIZE):
         async with bench(tmp_path / str(size), size, session={"bandwidth": 1e12}) as at:
-            pace = at.session._bandwidth
-            assert pace is not None
+            pace = at.session._spending
             spent: list[float] = []
             take = pace.take
 

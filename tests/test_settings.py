@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.planning.edition import All, Between, Latest, parse_edition
+from mirror.planning.timetable import Bandwidth
 from mirror.settings import Address, load
-from mirror.settings.schedule import check_schedule
+from mirror.settings.hours import check_zone, format_bandwidth, parse_bandwidth, parse_window
+from mirror.settings.schedule import parse_schedule
 from mirror.settings.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 from tests.configs import INTERFACE, SECRET, URL, loaded, minimal, refusal
 
@@ -22,7 +24,7 @@ def test_every_key_of_the_interface_is_taken(tmp_path: Path) -> None:
     settings = loaded(tmp_path, INTERFACE)
     upstream, subscription = settings.upstream["geoplateforme"], settings.subscription["topo-isere"]
     assert (settings.root, settings.contact) == (Path("/var/lib/inspire-mirror"), "sig@example.org")
-    assert (upstream.bandwidth, upstream.min_speed, upstream.requests_per_second) == (50_000_000, 64_000, 4)
+    assert (upstream.bandwidth, upstream.min_speed, upstream.requests_per_second) == (Bandwidth.constant(50_000_000), 64_000, 4)
     assert (upstream.full_listing_every, upstream.retry_for) == (timedelta(days=7), timedelta(minutes=1))
     assert subscription.zones == ("D038", "D073")
     assert subscription.bbox == (5.5, 44.7, 6.4, 45.9)
@@ -175,17 +177,45 @@ def test_both_ends_of_a_span_belong_to_it() -> None:
 
 @pytest.mark.parametrize("schedule", ["hourly", "daily 03:15", "Every 6h", "15 3 * * *", "*/15 0-6,12 1 jan-mar sun", "0 4 * * 7"])
 def test_schedules(schedule: str) -> None:
-    assert check_schedule(f"  {schedule} ") == schedule.lower()
+    assert str(parse_schedule(f"  {schedule} ")) == schedule.lower()
 
 
 @pytest.mark.parametrize(
     "schedule",
     ["", "daily", "daily 24:00", "daily 3:15", "every", "every 6", "every 5s", "60 * * * *", "* 24 * * *", "* * 0 * *",
-     "* * * 13 *", "* * * * 8", "* * * *", "5-1 * * * *", "*/0 * * * *", "*/99 * * * *", "x * * * *", "1,,2 * * * *", "weekly", 5],
+     "* * * 13 *", "* * * * 8", "* * * *", "5-1 * * * *", "*/0 * * * *", "*/99 * * * *", "x * * * *", "1,,2 * * * *",
+     "weekly", 5, "0 0 30 2 *", "every 400d"],
 )  # fmt: skip
 def test_what_is_no_schedule(schedule: object) -> None:
     with pytest.raises(ValueError, match=r"^must"):
-        check_schedule(schedule)
+        parse_schedule(schedule)
+
+
+@pytest.mark.parametrize("text", ["50 MB", "08:00 5 MB, 20:00 off", "00:00 1 GiB, 06:30 500 kB, 22:00 off"])
+def test_bandwidth_by_the_time_of_day(text: str) -> None:
+    assert format_bandwidth(parse_bandwidth(f" {text} ")) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0 MB", "08:00", "08:00 off off", "8:00 5 MB", "08:00 0 B, 20:00 off", "08:00 1 MB, 08:00 2 MB", 0]
+)
+def test_what_is_no_bandwidth(text: object) -> None:
+    with pytest.raises(ValueError, match=r"^must"):
+        parse_bandwidth(text)
+
+
+@pytest.mark.parametrize("text", ["", "20:00", "20:00-20:00", "20-06", "24:00-06:00", "20:00-06:00-07:00", 5])
+def test_what_is_no_window(text: object) -> None:
+    assert str(parse_window("20:00 - 06:00")) == "20:00-06:00"
+    with pytest.raises(ValueError, match=r"^must"):
+        parse_window(text)
+
+
+@pytest.mark.parametrize("text", ["", "Europe/Pari", "../../etc/passwd", "/etc/localtime", "\x00", 5])
+def test_what_is_no_time_zone(text: object) -> None:
+    assert check_zone(" Europe/Paris ") == "Europe/Paris"
+    with pytest.raises(ValueError, match=r"^must"):
+        check_zone(text)
 
 
 @pytest.mark.parametrize(

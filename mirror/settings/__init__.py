@@ -7,7 +7,7 @@ from mirror.settings.addresses import Address
 from mirror.settings.known import DEFAULT_UPSTREAM, KNOWN_UPSTREAMS, KnownUpstream, find_upstream
 from mirror.settings.load import CONFIG_NAME, SYSTEM_CONFIG, config_is_given, find_config, from_mapping, load, load_found
 from mirror.settings.report import effective, warnings
-from mirror.settings.schema import MASK, Limits, Serve, Settings, Subscription, Upstream
+from mirror.settings.schema import MASK, Limits, Serve, Service, Settings, Subscription, Upstream
 
 __all__ = [
     "CONFIG_NAME",
@@ -19,6 +19,7 @@ __all__ = [
     "KnownUpstream",
     "Limits",
     "Serve",
+    "Service",
     "Settings",
     "Subscription",
     "Upstream",

@@ -17,14 +17,14 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from mirror.settings.problems import Place, Problem, nearest, show
-from mirror.settings.schema import Limits, Serve, Settings, Subscription, Upstream
+from mirror.settings.schema import Limits, Serve, Service, Settings, Subscription, Upstream
 
 PREFIX = "INSPIRE_MIRROR_"
 CONFIG_VARIABLE = "INSPIRE_MIRROR_CONFIG"
 """Names the config file; the one variable that is not a setting."""
 
 _NAMED_TABLES: dict[str, type[BaseModel]] = {"upstream": Upstream, "subscription": Subscription}
-_TABLES: dict[str, type[BaseModel]] = {"limits": Limits, "serve": Serve}
+_TABLES: dict[str, type[BaseModel]] = {"limits": Limits, "serve": Serve, "service": Service}
 
 
 def names_settings(environ: Mapping[str, str]) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mirror.settings.schema import Limits, Serve, Settings, Subscription, Upstream
+from mirror.settings.schema import Limits, Serve, Service, Settings, Subscription, Upstream
 
 Place = tuple[str, ...]
 """The way to a key through its tables: `("limits", "min_free")`."""
@@ -142,6 +142,7 @@ def _advice_on_unknown(place: Place) -> str:
         "[subscription.NAME]": Subscription,
         "[limits]": Limits,
         "[serve]": Serve,
+        "[service]": Service,
     }
     own = Settings if len(place) == 1 else next(model for name, model in tables.items() if name.startswith(f"[{place[0]}"))
     advice, key = nearest(place[-1], own.model_fields), place[-1]

@@ -14,7 +14,6 @@ from mirror.settings.schema import Settings, Upstream
 # Keys of a subscription that are part of the contract, and that nothing acts on yet. Delete a line with the feature that needs it.
 _WITHOUT_EFFECT = {
     "on_publish": "this version does not run commands yet; `inspire-mirror query --latest --paths -0` feeds a script",
-    "schedule": "this version has no schedule yet; start `inspire-mirror sync` from a timer",
 }
 
 _MOST_DOWNLOADS = 8  # eight are fine, sixteen draw 429 [C]

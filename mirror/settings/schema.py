@@ -27,9 +27,12 @@ from pydantic import (
 
 from mirror.model import BBox
 from mirror.planning.edition import Edition, Latest, parse_edition
+from mirror.planning.schedule import Schedule
+from mirror.planning.timetable import Bandwidth, Window
 from mirror.settings.addresses import Address, check_public_url, check_redirect_host, check_service_url, parse_listen
+from mirror.settings.hours import LOCAL, check_zone, format_bandwidth, parse_bandwidth, parse_window
 from mirror.settings.known import RESERVED_NAMES, UPSTREAM_NAME
-from mirror.settings.schedule import check_schedule
+from mirror.settings.schedule import parse_schedule
 from mirror.settings.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
 MASK = "********"
@@ -154,6 +157,10 @@ Rate = Annotated[int, BeforeValidator(parse_rate), PlainSerializer(format_size)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 Key = Annotated[SecretStr, BeforeValidator(check_key), PlainSerializer(lambda _: MASK, return_type=str)]
 Editions = Annotated[Edition, BeforeValidator(parse_edition), PlainSerializer(str)]
+Zone = Annotated[str, BeforeValidator(check_zone)]
+Hours = Annotated[Window, BeforeValidator(parse_window), PlainSerializer(str)]
+Rates = Annotated[Bandwidth, BeforeValidator(parse_bandwidth), PlainSerializer(format_bandwidth)]
+When = Annotated[Schedule, BeforeValidator(parse_schedule), PlainSerializer(str)]
 Listen = Annotated[Address, BeforeValidator(parse_listen), PlainSerializer(str)]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -179,8 +186,8 @@ class Upstream(_Table):
     downloads: Annotated[int, Field(ge=1, le=64)] = 4
     """Transfers at once. Eight are fine, sixteen draw 429 [C]."""
 
-    bandwidth: Annotated[Rate, Field(gt=0)] | None = None
-    """Bytes per second over all transfers of this upstream; None is no limit."""
+    bandwidth: Rates | None = None
+    """Bytes per second over all transfers of this upstream, perhaps by the time of day; None is no limit."""
 
     min_speed: Rate = 64_000
     """Bytes per second: a transfer that stays below it is resumed on a new connection. 0 never gives one up."""
@@ -250,9 +257,26 @@ class Subscription(_Table):
     extract: bool = False
     """Whether archives are unpacked beside them."""
 
-    schedule: Annotated[str, BeforeValidator(check_schedule)] | None = None
+    schedule: When | None = None
+    """When the service syncs it; None is never."""
+
+    timezone: Zone | None = None
+    """Of the hours in `schedule`; None is that of `[service]`."""
+
+    stale_after: Annotated[Duration, AfterValidator(_some_time)] | None = None
+    """How old its last success may be before /health says so; None goes by the schedule."""
+
     on_publish: Texts = ()
-    """A command and its arguments, run after a sub-resource is published."""
+    """A command and its arguments, run after a sub-resource is published; `{path}` and the like stand for its facts."""
+
+    on_failure: Texts = ()
+    """A command, run after a sync that left the subscription incomplete."""
+
+    on_complete: Texts = ()
+    """A command, run after a sync that left the subscription complete."""
+
+    hook_timeout: Annotated[Duration, AfterValidator(_some_time)] = timedelta(hours=1)
+    """How long one of these commands may take before it is ended."""
 
 
 class Limits(_Table):
@@ -288,6 +312,32 @@ class Serve(_Table):
     """What links in served pages start with, without a last slash; None takes it from each request."""
 
 
+class Service(_Table):
+    """The service that `run` is: `[service]`."""
+
+    timezone: Zone = LOCAL
+    """Of every hour of the day in the config: schedules, `window`, `bandwidth`."""
+
+    jitter: Duration = timedelta(minutes=10)
+    """All scheduled runs of this machine come so much later at most, always by the same time, so that not all mirrors of a country
+    ask at once. Never more than a tenth of the time between two runs."""
+
+    window: Hours | None = None
+    """The hours in which scheduled runs download; None is at any time."""
+
+    socket: Folder | None = None
+    """Where the commands find the service; None is `control.sock` in the runtime folder of systemd, else in `.staging`."""
+
+    textfile: Folder | None = None
+    """A file for the textfile collector of Prometheus' node_exporter, written after each `sync`."""
+
+    probe_every: Duration = timedelta(hours=1)
+    """How often an upstream is asked for one small page, to know whether it answers; 0 never asks."""
+
+    stalled_after: Annotated[Duration, AfterValidator(_some_time)] = timedelta(hours=2)
+    """How long a run may show no sign of progress before the service has itself restarted."""
+
+
 class Settings(_Table):
     """The whole config."""
 
@@ -301,3 +351,4 @@ class Settings(_Table):
     subscription: Mapping[Name, Subscription] = Field(default_factory=dict)
     limits: Limits = Limits()
     serve: Serve = Serve()
+    service: Service = Service()

@@ -43,7 +43,7 @@ from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
 from mirror.sync.report import Account, Failure, Report
 from mirror.sync.space import free_space, guard_plan, guard_room
 from mirror.sync.transfers import OBSTACLES, Transfers, UnitWork
-from mirror.sync.wiring import Clock, dialect_of, open_session, wishes_of
+from mirror.sync.wiring import Clock, bandwidth_of, dialect_of, open_session, wishes_of
 from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.pace import Gate
@@ -147,7 +147,8 @@ class Run:
                 wishes = tuple(wish for wish in self.wishes if wish.upstream == name)
                 dialect_of(name, upstream)
                 gate = gates[upstream.host]
-                session = open_session(name, upstream, self.settings.contact, self.emit, self._patience, gate)
+                bandwidth = bandwidth_of(self.settings, upstream, self.now)
+                session = open_session(name, upstream, self.settings.contact, self.emit, self._patience, gate, bandwidth)
                 await stack.enter_async_context(session)
                 planner = Planner(name, self.tree, self.catalogue, self.holdings, self.now(), retry=self._retry)
                 self.upstreams.append(_Upstream(name, upstream, wishes, session, planner))

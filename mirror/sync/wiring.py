@@ -9,6 +9,7 @@ from mirror.errors import ConfigError
 from mirror.events import Emit
 from mirror.planning.selection import Wish
 from mirror.settings import Settings, Subscription, Upstream
+from mirror.settings.hours import find_zone
 from mirror.upstream.geoplateforme import Geoplateforme
 from mirror.upstream.pace import Gate
 from mirror.upstream.session import Patience, Session
@@ -52,9 +53,15 @@ def wishes_of(settings: Settings, names: Sequence[str]) -> tuple[Wish, ...]:
 
 
 def open_session(
-    name: str, upstream: Upstream, contact: str | None, emit: Emit, patience: Patience | None = None, gate: Gate | None = None
+    name: str,
+    upstream: Upstream,
+    contact: str | None,
+    emit: Emit,
+    patience: Patience | None = None,
+    gate: Gate | None = None,
+    bandwidth: Callable[[], float | None] | None = None,
 ) -> Session:
-    """The session of a configured upstream."""
+    """The session of a configured upstream; `bandwidth` tells its limit at the time it is called, see `bandwidth_of`."""
     return Session(
         name,
         upstream.url,
@@ -62,13 +69,22 @@ def open_session(
         contact=contact,
         requests_per_second=upstream.requests_per_second,
         connections=upstream.downloads,
-        bandwidth=upstream.bandwidth,
+        bandwidth=bandwidth,
         api_key=upstream.api_key.get_secret_value() if upstream.api_key else None,
         ca_file=upstream.ca_file,
         redirect_hosts=upstream.redirect_hosts,
         gate=gate,
         patience=patience or Patience(min_speed=upstream.min_speed, retry_for=upstream.retry_for.total_seconds()),
     )
+
+
+def bandwidth_of(settings: Settings, upstream: Upstream, now: Clock) -> Callable[[], float | None] | None:
+    """The limit on an upstream's bytes per second, as it is when asked; None where there is none at any time."""
+    rates = upstream.bandwidth
+    if rates is None:
+        return None
+    zone = find_zone(settings.service.timezone)
+    return lambda: rates.at(now().astimezone(zone).time())
 
 
 def dialect_of(name: str, upstream: Upstream) -> Geoplateforme:

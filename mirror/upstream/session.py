@@ -90,7 +90,7 @@ class Session:
         contact: str | None = None,
         requests_per_second: float = 4.0,
         connections: int = 4,
-        bandwidth: float | None = None,
+        bandwidth: Callable[[], float | None] | float | None = None,
         api_key: str | None = None,
         ca_file: Path | None = None,
         redirect_hosts: Collection[str] = (),
@@ -103,6 +103,7 @@ class Session:
     ) -> None:
         """`gate` is that of the host, where several sessions go to it: its limits are per address, not per service.
 
+        `bandwidth`, in bytes per second, is None for no limit; where it depends on the time, a function that tells it.
         `resolver` makes addresses of names, by default as the system does; `address_kind` says of what kind an address is.
         """
         self.upstream = upstream
@@ -115,7 +116,8 @@ class Session:
         self._key = api_key
         self._clock = clock
         self._gate = gate or Gate(requests_per_second, clock)
-        self._bandwidth = Pace(bandwidth, clock) if bandwidth else None
+        self._bandwidth: Callable[[], float | None] = bandwidth if callable(bandwidth) else lambda: bandwidth
+        self._spending = Pace(1.0, clock)
         self._failing_since: float | None = None
         self._lost_in_a_row = 0
         self._agent = user_agent(contact)
@@ -166,8 +168,9 @@ class Session:
 
     async def spend(self, size: int) -> None:
         """Account for `size` bytes received against the bandwidth limit."""
-        if self._bandwidth is not None:
-            await self._bandwidth.take(size)
+        if rate := self._bandwidth():
+            self._spending.rate = rate
+            await self._spending.take(size)
 
     @asynccontextmanager
     async def open(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[aiohttp.ClientResponse]:

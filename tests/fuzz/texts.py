@@ -12,7 +12,8 @@ from typing import Any
 
 from mirror.planning.edition import parse_edition
 from mirror.settings.addresses import check_public_url, check_service_url, parse_listen
-from mirror.settings.schedule import check_schedule
+from mirror.settings.hours import format_bandwidth, parse_bandwidth, parse_window
+from mirror.settings.schedule import parse_schedule
 from mirror.settings.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 from mirror.store.index import Index
 from mirror.store.query import Filters, Reader
@@ -34,7 +35,9 @@ _READERS: tuple[tuple[Callable[[object], Any], Callable[[Any], str] | None], ...
     (parse_rate, format_size),
     (parse_duration, format_duration),
     (parse_listen, str),
-    (check_schedule, str),
+    (parse_schedule, str),
+    (parse_bandwidth, format_bandwidth),
+    (parse_window, str),
     (check_service_url, str),
     (check_public_url, str),
 )

@@ -227,7 +227,7 @@ class RunBegan(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunEnded(Event):
-    """A sync of the service has ended: as runs end, or `failed`, before it could begin. `files` were published, of `bytes` fetched."""
+    """A sync of the service has ended, after publishing `files` and fetching `bytes`: as runs end, or `failed` before it began."""
 
     names: tuple[str, ...]
     outcome: str

@@ -74,8 +74,8 @@ def _always(event: Event) -> str | None:
         case RunBegan(names, origin):
             return f"syncing {', '.join(names)}, {'by schedule' if origin == 'schedule' else 'as a command asked'}"
         case RunEnded(names, outcome, reason, seconds, files, size):
-            why = f": {reason}" if reason else ""
-            return f"{outcome} after {seconds:.0f} s: {', '.join(names)}; {count_text(files, 'file')} published, {size_text(size)} fetched{why}"
+            done = f"{count_text(files, 'file')} published, {size_text(size)} fetched"
+            return f"{outcome} after {seconds:.0f} s: {', '.join(names)}; {done}" + (f": {reason}" if reason else "")
         case _:
             return None
 

@@ -375,7 +375,7 @@ async def test_a_mirror_that_cannot_be_written_can_be_scrubbed(mirror: Mirrored)
     flip(path_of(mirror, FILES[0]))
     (mirror.root / ".staging" / "lock").chmod(0o444)
     scrubs = Scrubs(mirror)
-    with ordinary_user(mirror.root):
+    with ordinary_user(mirror.root.parent):
         found = await scrubs(3)
     assert (found.exit_code, len(found.faults)) == (1, 1)
     assert ["could not be written down" in note for note in scrubs.notes()] == [True]

@@ -90,7 +90,6 @@ def main() -> None:
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()  # what no collection of a command looks at need not be copied for it
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         order, files, _, _ = socket.recv_fds(channel, _LARGEST, 3)
         if not order:
@@ -99,8 +98,10 @@ def main() -> None:
             break
         for file in files:
             os.close(file)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
     channel.close()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     out, err, told = files
     command = os.fork()
     if command:

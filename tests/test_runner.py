@@ -34,13 +34,20 @@ ALL = {"resources": ["*"], "edition": "all"}
 
 
 def settings_of(
-    root: Path, upstream: FakeUpstream, service: dict[str, Any] | None = None, **subscriptions: dict[str, Any]
+    root: Path,
+    upstream: FakeUpstream,
+    service: dict[str, Any] | None = None,
+    more: dict[str, FakeUpstream] | None = None,
+    **subscriptions: dict[str, Any],
 ) -> Settings:
     service_folder(root).mkdir(parents=True, exist_ok=True)
     tables = {
         "root": str(root),
         "limits": {"min_free": 0},
-        "upstream": {"gpf": {"url": upstream.url, "requests_per_second": 100_000}},
+        "upstream": {
+            name: {"url": fake.url, "requests_per_second": 100_000, "retry_for": "0s"}
+            for name, fake in {"gpf": upstream, **(more or {})}.items()
+        },
         "subscription": subscriptions,
         "service": {"timezone": "Europe/Paris", "jitter": "0s", **(service or {})},
     }
@@ -114,20 +121,11 @@ async def test_what_is_due_together_is_one_sync(tmp_path: Path, upstream: FakeUp
 async def test_a_subscription_that_fails_does_not_hold_up_the_others(tmp_path: Path, upstream: FakeUpstream) -> None:
     """Its upstream is away for two days: the other one has all of its runs, and it is tried ever less often, until that is back."""
     clock = Clock(datetime(2026, 11, 15, 0, 0, 30, tzinfo=UTC))
-    tables = {"good": {**ALL, "schedule": "every 1h"}, "bad": {**ALL, "schedule": "every 10m", "upstream": "away"}}
+    good = {**ALL, "schedule": "every 1h", "upstream": "gpf"}
+    bad = {**ALL, "schedule": "every 10m", "upstream": "away"}
     async with FakeUpstream(simple_catalogue()) as away:
         away.script("capabilities", [faults.status(503)], forever=True)
-        settings = settings_of(tmp_path, upstream, **{name: {"upstream": "gpf", **table} for name, table in tables.items()})
-        gone = settings.upstream["gpf"].model_copy(update={"url": away.url, "retry_for": timedelta(0)})
-        settings = settings.model_copy(update={"upstream": {**settings.upstream, "away": gone}})
-        settings = settings.model_copy(
-            update={
-                "subscription": {
-                    **settings.subscription,
-                    "bad": settings.subscription["bad"].model_copy(update={"upstream": "away"}),
-                }
-            }
-        )
+        settings = settings_of(tmp_path, upstream, more={"away": away}, good=good, bad=bad)
         tries: list[datetime] = []
         async with at_work(settings, clock) as at:
             for _ in range(48 * 6):
@@ -217,7 +215,7 @@ def test_the_share_of_a_host_is_always_the_same() -> None:
     assert share_of_host() == share_of_host()
 
 
-WEEK = {
+WEEK: dict[str, Any] = {
     "daily": {**ALL, "schedule": "daily 03:15"},
     "often": {**ALL, "schedule": "every 6h"},
     "office": {**ALL, "schedule": "30 8 * * mon-fri"},

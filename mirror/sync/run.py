@@ -36,6 +36,7 @@ from mirror.store.trash import Trash
 from mirror.store.tree import Tree
 from mirror.sync.archiving import Archiving
 from mirror.sync.guarding import Guards
+from mirror.sync.hooking import Hooking
 from mirror.sync.leaving import Exit
 from mirror.sync.planner import Planner
 from mirror.sync.rebuild import Rebuild, TakenIn
@@ -115,7 +116,8 @@ class Run:
         self.holdings = Holdings(index)
         self.journal = Journal(index)
         self.rebuilding = Rebuilding(index, self.catalogue, self.holdings)
-        self.emit = fan_out(self.report, self._record, emit)
+        self.hooking = Hooking(settings, index, self.journal, self.wishes, now)
+        self.emit = fan_out(self.report, self._record, self.hooking, emit)
         self.exit = Exit(Departures(index, self.journal), Trash(self.tree), self.emit, now)
         self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now, retry=retry)
         self.upstreams: list[_Upstream] = []
@@ -286,6 +288,14 @@ class Run:
             self.journal.start(command, [wish.name for wish in self.wishes], at=at)
         self._rebuilding_now = set(self.rebuilding.marked())
 
+    def finish(self) -> None:
+        """Record how the run has ended, and in the same moment what its subscriptions are to be told of that."""
+        report = self.report
+        with self.holdings.transaction():
+            self.journal.finish(report.outcome, report.exit_code, report.requests, report.as_json(), at=self.now())
+            if self._only is None:
+                self.hooking.ended(report)
+
     async def rebuild(self) -> None:
         """Take in what is here of upstreams whose index was made anew, but for what the plan adopts."""
         if self._only is not None:
@@ -338,6 +348,7 @@ class Run:
             workers=upstream.settings.downloads,
             room=self._room,
             keeps_alias=partial(self._keeps_alias, upstream.name),
+            noticed=self.hooking.published,
         )
         try:
             async with self.archiving.looking_into(upstream.name):
@@ -405,6 +416,7 @@ class Run:
         for upstream in self.upstreams:
             if upstream.missing:
                 self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, upstream.missing, at=self.now())
+                self.hooking.missing(upstream.wishes, upstream.missing)
                 continue
             if self._knows_all(upstream):
                 self.holdings.parked.forget_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
@@ -448,4 +460,5 @@ class Run:
             max((wanted.unit.sub.updated or "" for wanted in units), default="")[:10] or None,
         )
         self.journal.standing(standing, at=self.now())
+        self.hooking.counted(standing, units)
         step("close: subscription counted")

@@ -58,6 +58,7 @@ def run_command(
     began = time.monotonic()
     # A file, not a pipe: who does not read it breaks nothing, and nobody has to write while the command runs.
     stdin = os.memfd_create("manifest", os.MFD_CLOEXEC)
+    output, end = os.pipe2(os.O_CLOEXEC)
     try:
         with os.fdopen(os.dup(stdin), "wb") as file:
             file.write(document)
@@ -65,17 +66,19 @@ def run_command(
         process = subprocess.Popen(  # noqa: S603 - it is what the config says, and no shell
             command,
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=end,
             stderr=subprocess.STDOUT,
             cwd=folder,
             env=environ,
             start_new_session=True,
         )
     except OSError as error:
+        os.close(output)
         return Ended(_why_not_started(command[0], error), "", time.monotonic() - began)
     finally:
         os.close(stdin)
-    return _Running(process, began, timeout, stop).to_its_end()
+        os.close(end)
+    return _Running(process, output, began, timeout, stop).to_its_end()
 
 
 def _why_not_started(program: str, error: OSError) -> str:
@@ -96,8 +99,9 @@ def _why_not_started(program: str, error: OSError) -> str:
 class _Running:
     """A process that was started, watched until it and its group have ended."""
 
-    def __init__(self, process: subprocess.Popen[bytes], began: float, timeout: float, stop: Stop) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], output: int, began: float, timeout: float, stop: Stop) -> None:
         self._process = process
+        self._output = output
         self._began = began
         self._timeout = timeout
         self._stop = stop
@@ -106,14 +110,13 @@ class _Running:
         self._open = True
 
     def to_its_end(self) -> Ended:
-        assert self._process.stdout is not None
-        output = self._process.stdout.fileno()
-        os.set_blocking(output, False)
+        """Watch it, and end it when its time is up or it is to stop."""
+        os.set_blocking(self._output, False)
         handle = os.pidfd_open(self._process.pid)
         stopped = timed_out = False
         try:
             with selectors.DefaultSelector() as selector:
-                selector.register(output, selectors.EVENT_READ)
+                selector.register(self._output, selectors.EVENT_READ)
                 selector.register(handle, selectors.EVENT_READ)
                 selector.register(self._stop.fd, selectors.EVENT_READ)
                 ready = self._watch(selector, self._began + self._timeout, until=(handle, self._stop.fd))
@@ -132,18 +135,16 @@ class _Running:
                     self._watch(selector, time.monotonic() + 1, until=())
         finally:
             os.close(handle)
-            self._process.stdout.close()
+            os.close(self._output)
             code = self._process.wait()  # only now may its id be given to another process
         return Ended(self._problem(code, timed_out), self._text(), time.monotonic() - self._began, stopped)
 
     def _watch(self, selector: selectors.BaseSelector, until_time: float, *, until: Sequence[int]) -> set[int]:
         """Take in output until one of the descriptors `until` is ready, time is up (an empty set), or without any, all is read."""
-        output = self._process.stdout
-        assert output is not None
         while (left := until_time - time.monotonic()) > 0:
             ready = {key.fd for key, _ in selector.select(left)}
-            if output.fileno() in ready and not self._take(output.fileno()):
-                selector.unregister(output)
+            if self._output in ready and not self._take():
+                selector.unregister(self._output)
                 self._open = False
             if found := ready.intersection(until):
                 self._drain(selector)
@@ -154,19 +155,17 @@ class _Running:
 
     def _drain(self, selector: selectors.BaseSelector) -> None:
         """Take in what was written before the process ended, but not what others go on writing for ever."""
-        output = self._process.stdout
-        assert output is not None
         for _ in range(64):
-            if not self._open or not [key for key, _ in selector.select(0) if key.fd == output.fileno()]:
+            if not self._open or not [key for key, _ in selector.select(0) if key.fd == self._output]:
                 return
-            if not self._take(output.fileno()):
-                selector.unregister(output)
+            if not self._take():
+                selector.unregister(self._output)
                 self._open = False
 
-    def _take(self, output: int) -> bool:
+    def _take(self) -> bool:
         """Keep the last of what was written; False where nobody can write any more."""
         try:
-            block = os.read(output, _BLOCK)
+            block = os.read(self._output, _BLOCK)
         except BlockingIOError:
             return True
         self._blocks.append(block)

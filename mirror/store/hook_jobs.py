@@ -187,6 +187,7 @@ def broken_off(sql: sqlite3.Connection, job: HookJob) -> None:
 def done(sql: sqlite3.Connection, job: HookJob, message: str, *, at: datetime) -> None:
     """The command has succeeded. A job that has come up meanwhile goes on from this publication."""
     sql.execute(f"DELETE FROM hook_jobs WHERE {_SAME} AND outcome = 'done'", job.key)  # noqa: S608
+    sql.execute(
         "UPDATE hook_jobs SET finished_at = ?, outcome = 'done', message = ?, next_try = NULL WHERE id = ?",
         (to_text(at), message, job.id),
     )

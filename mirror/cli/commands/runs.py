@@ -139,7 +139,7 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Show the plan instead; the same as `plan`.")
 @click.option("--wait", is_flag=True, help="Wait for a running sync instead of ending with exit code 3.")
-@click.option("--retry", is_flag=True, help="Try parked files now, whatever their next try.")
+@click.option("--retry", is_flag=True, help="Try parked files and failed commands now, whatever their next try.")
 @json_option
 @pass_invocation
 @reports_errors
@@ -149,13 +149,13 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
     Ends with exit code 0 only if everything wanted is here and verified. Ctrl-C stops it cleanly; the next sync goes on from there.
     """
     from mirror.cli.progress import watcher
-    from mirror.sync import sync as run_sync
+    from mirror.hooks import sync_with_hooks
 
     if dry_run:
         finish(show_plan(invocation, names, retry=retry, as_json=as_json))
     settings = _settings(invocation)
     with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
-        report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
+        report = run_until_signal(sync_with_hooks(settings, names, emit=watch, wait=wait, retry=retry))
     if as_json:
         print_json(report.as_json())
         _print_end(report)

@@ -68,8 +68,8 @@ class HookRunner:
     async def run_due(self, names: Collection[str] | None = None, *, retry: bool = False) -> HookSummary:
         """Run once what is due, of these subscriptions or of all; with `retry` also what failed and waits, or was given up.
 
-        Where another process runs commands of a subscription, it waits for its turn. Cancelled, it ends the commands that run within
-        five seconds, and leaves them to the next time.
+        Where another process runs commands of a subscription, it waits for its turn. Cancelled, it ends the commands that run,
+        within five seconds, and leaves them to the next time.
         """
         chosen = set(names if names is not None else self._settings().subscription)
         waiting = dict.fromkeys(job.subscription for job in self._jobs() if job.subscription in chosen)
@@ -168,8 +168,12 @@ class HookRunner:
             manifest = await asyncio.to_thread(self._manifest, job)
         except LookupError:
             return False
-        if not await self._write(partial(hook_jobs.begun, job=job, at=self._now())):
-            return False
+        try:
+            if not await self._write(partial(hook_jobs.begun, job=job, at=self._now())):
+                return False
+        except asyncio.CancelledError:
+            await self._write(partial(hook_jobs.broken_off, job=job))
+            raise
         step("hook: begun")
         key = HookKey(job.subscription, job.hook, job.upstream, job.resource, job.sub_resource)
         self._emit(HookStarted(key, job.attempts + 1))

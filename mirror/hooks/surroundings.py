@@ -11,7 +11,7 @@ _SUPERVISION = frozenset({"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LIS
 
 
 def environment_for(environ: Mapping[str, str], hook: str, attempt: int, values: Mapping[str, str]) -> dict[str, str]:
-    """`MIRROR_HOOK_PATH` and the like. They do not begin with `INSPIRE_MIRROR_`: that would make them settings of `inspire-mirror`."""
+    """With `MIRROR_HOOK_PATH` and the like: `INSPIRE_MIRROR_...` would be a setting to an `inspire-mirror` that is called."""
     kept = {name: value for name, value in environ.items() if name not in _SUPERVISION and not _KEYS.fullmatch(name)}
     facts = {f"MIRROR_HOOK_{name.upper()}": value for name, value in {**values, "attempt": str(attempt)}.items()}
     return {**kept, "MIRROR_HOOK": hook, **facts}

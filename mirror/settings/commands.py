@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-
-from mirror.settings.problems import nearest, show
 
 PUBLISHED = (
     "path",
@@ -44,7 +43,7 @@ def check_command(arguments: Sequence[str], known: Sequence[str], folder: Path) 
             elif number == 1:
                 raise ValueError("must start with a program, not with a placeholder")
             elif name not in known:
-                raise ValueError(f"item {number} has an unknown placeholder {show('{' + name + '}')}; {_nearest(name, known)}")
+                raise ValueError(f"item {number} has a placeholder that is not known here: {_nearest(name, known)}")
     if not arguments:
         return ()
     program = os.path.expanduser(_filled(arguments[0], lambda name: ""))
@@ -54,10 +53,12 @@ def check_command(arguments: Sequence[str], known: Sequence[str], folder: Path) 
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    elsewhere = {*PUBLISHED, *RAN} - set(known)
-    if name in elsewhere:
-        return f"{'a sub-resource' if name in PUBLISHED else 'a run'} has that, and here it is about the other"
-    return nearest(name, known)
+    if name in PUBLISHED and known is not PUBLISHED:
+        return "it is about a sub-resource, and only on_publish is run for one"
+    if name in RAN and known is not RAN:
+        return "it is about a run, and on_publish is run for a sub-resource"
+    close = get_close_matches(name.strip().lower(), known, n=1)
+    return f"did you mean {{{close[0]}}}?" if close else f"known: {', '.join(f'{{{one}}}' for one in known)}"
 
 
 def filled(command: Sequence[str], values: Mapping[str, str]) -> list[str]:
@@ -76,7 +77,7 @@ def problem_with_program(command: Sequence[str]) -> str | None:
         paths = os.environ.get("PATH", os.defpath).split(os.pathsep)
         if any(_can_run(os.path.join(path, program)) for path in paths):
             return None
-        return f"there is no program {show(program)} in the PATH of this command; its full path is safer under systemd and cron"
+        return f"there is no program {program!r} in the PATH of this command; its full path is safer under systemd and cron"
     if not os.path.exists(program):
         return f"there is no program at {program}"
     return None if _can_run(program) else f"{program} cannot be executed by this user; chmod +x, or check its owner"

@@ -1,0 +1,104 @@
+"""kill -9 between a publication and its command loses no command; one that ran to its end is not run again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirror.demo.catalogue import Catalogue
+from mirror.hooks import HookRunner
+from mirror.settings import from_mapping
+
+from .forked import Syncs
+from .hooking import about, recorder, told
+from .mirrored import LONG_AFTER, rewritten
+from .upstream import FakeUpstream, publish, simple_catalogue
+
+FIRST = simple_catalogue(1, 2, 2)
+SUBS = FIRST.resources[0].subs
+SECOND = publish(FIRST, "BDALPHA", rewritten(SUBS[0], "again", updated="2026-11-01"))
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[FakeUpstream]:
+    with FakeUpstream(FIRST).in_thread() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def syncs() -> Iterator[Syncs]:
+    with Syncs() as made:
+        yield made
+
+
+class Killed:
+    """A mirror whose runs are killed; its commands write down what they were told."""
+
+    def __init__(self, folder: Path, upstream: FakeUpstream, syncs: Syncs) -> None:
+        folder.mkdir()
+        self.folder, self.log = folder, folder / "log"
+        self._upstream, self._syncs = upstream, syncs
+
+    def tables(self) -> dict[str, Any]:
+        return {
+            "root": str(self.folder / "root"),
+            "limits": {"min_free": 0},
+            "upstream": {"gpf": {"url": self._upstream.url, "requests_per_second": 100_000}},
+            "subscription": {"all": {"resources": ["*"], "edition": "all", "on_publish": recorder(self.log)}},
+        }
+
+    def sync(self, catalogue: Catalogue, **order: Any) -> int:
+        self._upstream.clear()
+        self._upstream.catalogue = catalogue
+        return self._syncs.run(self.tables(), self.folder, **order)
+
+    def run_due(self) -> None:
+        settings = from_mapping(self.tables(), self.folder, {})
+        asyncio.run(HookRunner(lambda: settings, lambda event: None, lambda: LONG_AFTER).run_due())
+
+
+def steps_of(folder: Path, upstream: FakeUpstream, syncs: Syncs, **order: Any) -> list[str]:
+    """The names of all steps from the first publication on, as the second of two syncs passes them."""
+    killed = Killed(folder, upstream, syncs)
+    assert killed.sync(FIRST, hooks=True) == 0
+    assert killed.sync(SECOND, passed=str(folder / "passed"), **order) == 0
+    names = list(dict.fromkeys((folder / "passed").read_text().splitlines()))
+    return names[names.index("publication: announced") :]
+
+
+def test_killed_at_any_step_of_a_publication_it_is_told_once(upstream: FakeUpstream, syncs: Syncs, tmp_path: Path) -> None:
+    """Whether commands are run at once after the kill, or after the next sync."""
+    steps = steps_of(tmp_path / "undisturbed", upstream, syncs)
+    assert "publication: entered" in steps
+    assert "run: finished" in steps
+    for number, step in enumerate(steps):
+        for at_once in (False, True):
+            killed = Killed(tmp_path / f"{number}{at_once}", upstream, syncs)
+            assert killed.sync(FIRST, hooks=True) == 0
+            assert sorted(about(killed.log)) == sorted(sub.id for sub in SUBS)
+            assert killed.sync(SECOND, step=step) == -9, step
+            if at_once:
+                killed.run_due()
+            assert killed.sync(SECOND) == 0
+            killed.run_due()
+            assert about(killed.log)[2:] == [SUBS[0].id], (step, at_once)
+            assert told(killed.log)[2]["published"] == [file.name for file in SUBS[0].files], (step, at_once)
+
+
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [("hook: begun", [2]), ("hook: ended", [1, 2]), ("hook: written down", [1])],
+    ids=["begun", "ended", "written down"],
+)
+def test_killed_beside_a_command(upstream: FakeUpstream, syncs: Syncs, tmp_path: Path, step: str, times: list[int]) -> None:
+    """One that was perhaps not finished is run again, and knows that; one whose end was written down is not."""
+    killed = Killed(tmp_path / "killed", upstream, syncs)
+    assert killed.sync(FIRST, hooks=True, step=step) == -9
+    killed.run_due()
+    first = about(killed.log)[0]
+    assert [one["attempt"] for one in told(killed.log) if one["sub_resource"] == first] == times
+    assert set(about(killed.log)) == {sub.id for sub in SUBS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -84,7 +85,7 @@ class Receiver:
         self.bodies: list[Any] = []
         self.answers: list[int] = []
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def take(self, request: web.Request) -> web.Response:
         self.bodies.append(await request.json())
         status = self.answers.pop(0) if self.answers else 200
         return web.Response(status=status, text="told you", headers={"Location": "/elsewhere"} if status == 302 else {})
@@ -94,7 +95,7 @@ class Receiver:
 async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
     made = Receiver()
     application = web.Application()
-    application.router.add_post("/hook", made)
+    application.router.add_post("/hook", made.take)
     async with TestServer(application) as server:
         yield made, str(server.make_url("/hook"))
 
@@ -139,8 +140,6 @@ async def test_it_is_posted_again_where_that_helps(
 
 async def run(command: list[str], manifest: dict[str, Any], **env: str) -> subprocess.CompletedProcess[str]:
     """In a thread: it is answered by this one."""
-    import asyncio
-
     return await asyncio.to_thread(
         subprocess.run, command, input=json.dumps(manifest), capture_output=True, text=True, check=False, env={**os.environ, **env}
     )
@@ -169,8 +168,6 @@ async def test_a_failure_is_mailed(mirror: Hooked, tmp_path: Path) -> None:
     sendmail.chmod(0o755)
     manifest["outcome"] = "incomplete"
     done = await run([str(HOOKS / "mail-failure"), "sig@example.org"], manifest, PATH=f"{sendmail.parent}:{os.environ['PATH']}")
-    if "msmtp" in done.stderr or not (tmp_path / "mail").exists():
-        pytest.skip("this machine has a sendmail of its own")
     assert done.stdout == "mailed to sig@example.org\n"
     mail = (tmp_path / "mail").read_text()
     assert "Subject: inspire-mirror: all is incomplete\n" in mail

@@ -66,6 +66,8 @@ def _always(event: Event) -> str | None:
             return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})" if attempts else f"{key}: {reason}"
         case NotUnpacked(key, _, reason):
             return f"not unpacked: {key.resource}/{key.sub_resource}: {reason}"
+        case HookStarted(key, _):
+            return f"running {key}"
         case HookFailed(key, reason, attempt, next_try):
             again = f"next try {next_try:%Y-%m-%d %H:%M} UTC" if next_try else "given up until the next publication or sync --retry"
             return f"{key} failed: {one_line(reason)} ({count_text(attempt, 'attempt')}; {again})"
@@ -85,8 +87,6 @@ def _verbose(event: Event) -> str | None:
             return f"published {key} ({size_text(size)}, {action})"
         case Unpacked(key, files, size):
             return f"unpacked {key.resource}/{key.sub_resource}: {count_text(files, 'file')}, {size_text(size)}"
-        case HookStarted(key, _):
-            return f"running {key}"
         case HookDone(key, seconds, output):
             return f"{key} done in {seconds:.1f} s" + (f": {one_line(output)}" if output else "")
         case Retrying(_, what, reason, attempt, wait):

@@ -143,29 +143,32 @@ class HookRunner:
             while jobs := [job for job in self._jobs(name) if job.id not in tried]:
                 tried.update(job.id for job in jobs)
                 for job in jobs:
-                    match self._verdict(job, retry=retry):
-                        case "due":
-                            async with self._slots:
-                                ran += await self._run(job)
-                        case "void":
-                            await self._write(partial(hook_jobs.dropped, job=job))
+                    async with self._slots:
+                        match self._verdict(job, retry=retry):
+                            case "due":
+                                ran += await self._run(job, self._settings())
+                            case "void":
+                                await self._write(partial(hook_jobs.dropped, job=job))
         return ran
 
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[None]:
+        told = False
         while True:
             with turn_of(self._settings().root, name) as ours:
                 if ours:
                     yield
                     return
+            if not told:
+                told = True
+                self._emit(Note(f"waiting for the commands of {name} that another process runs"))
             await asyncio.sleep(_TURN_POLL)
 
-    async def _run(self, job: HookJob) -> bool:
-        """Run a job, unless it is no longer what it was."""
-        settings = self._settings()
+    async def _run(self, job: HookJob, settings: Settings) -> bool:
+        """Run a job, unless it is no longer what it was. Settings that change meanwhile are for the next one."""
         subscription = settings.subscription[job.subscription]
         try:
-            manifest = await asyncio.to_thread(self._manifest, job)
+            manifest = await asyncio.to_thread(_read_manifest, job, settings)
         except LookupError:
             return False
         try:
@@ -200,11 +203,6 @@ class HookRunner:
         if cancelled:
             raise asyncio.CancelledError
         return True
-
-    def _manifest(self, job: HookJob) -> Manifest:
-        settings = self._settings()
-        with closing(connect_reader(settings.root)) as connection:
-            return manifest_of(connection, settings.root, job, settings.subscription[job.subscription])
 
     async def _conclude(self, job: HookJob, key: HookKey, program: str, ended: Ended) -> None:
         """Write down how a command ended, then say so."""
@@ -249,6 +247,11 @@ class HookRunner:
                 if not left or not is_busy(error):
                     raise
         raise AssertionError
+
+
+def _read_manifest(job: HookJob, settings: Settings) -> Manifest:
+    with closing(connect_reader(settings.root)) as connection:
+        return manifest_of(connection, settings.root, job, settings.subscription[job.subscription])
 
 
 async def _to_its_end(work: asyncio.Future[Ended], stop: Stop) -> tuple[Ended, bool]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 
@@ -244,12 +243,12 @@ class HookDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class HookFailed(Event):
-    """A command has failed, or did not end in time. `next_try` is when it is run again; None: it is given up."""
+    """A command has failed, or did not end in time. `next_try` is when it is run again, in ISO 8601; None: it is given up."""
 
     key: HookKey
     reason: str
     attempt: int
-    next_try: datetime | None
+    next_try: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +256,27 @@ class Note(Event):
     """A line for people: something they would want to know."""
 
     message: str
-    level: Literal["debug", "info", "warning"] = "info"
+    level: Literal["debug", "info", "notice", "warning"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegan(Event):
+    """The service begins a sync of the subscriptions `names`, by its schedule or because a command asked for it."""
+
+    names: tuple[str, ...]
+    origin: Literal["schedule", "command"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded(Event):
+    """A sync of the service has ended, after publishing `files` and fetching `bytes`: as runs end, or `failed` before it began."""
+
+    names: tuple[str, ...]
+    outcome: str
+    reason: str
+    seconds: float
+    files: int = 0
+    bytes: int = 0
 
 
 Emit = Callable[[Event], None]

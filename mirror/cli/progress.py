@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mirror.amounts import count_text, size_text
-from mirror.cli.render import clean, one_line
+from mirror.cli.render import clean, one_line, time_text
 from mirror.events import (
     Checking,
     Event,
@@ -28,6 +28,8 @@ from mirror.events import (
     Requested,
     Restarted,
     Retrying,
+    RunBegan,
+    RunEnded,
     TransferStarted,
     Unpacked,
     Verified,
@@ -69,12 +71,19 @@ def _always(event: Event) -> str | None:
         case HookStarted(key, _):
             return f"running {key}"
         case HookFailed(key, reason, attempt, next_try):
-            again = f"next try {next_try:%Y-%m-%d %H:%M} UTC" if next_try else "given up until the next publication or sync --retry"
+            again = f"next try {time_text(next_try)}" if next_try else "given up until the next publication or sync --retry"
             return f"{key} failed: {one_line(reason)} ({count_text(attempt, 'attempt')}; {again})"
         case Withdrawn(upstream, resource, sub_resource):
             return f"{upstream}: {resource}/{sub_resource} is no longer listed; kept here"
         case Note(text, "warning"):
             return f"warning: {text}"
+        case Note(text, "notice"):
+            return text
+        case RunBegan(names, origin):
+            return f"syncing {', '.join(names)}, {'by schedule' if origin == 'schedule' else 'as a command asked'}"
+        case RunEnded(names, outcome, reason, seconds, files, size):
+            done = f"{count_text(files, 'file')} published, {size_text(size)} fetched"
+            return f"{outcome} after {seconds:.0f} s: {', '.join(names)}; {done}" + (f": {reason}" if reason else "")
         case _:
             return None
 

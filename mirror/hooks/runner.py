@@ -25,6 +25,7 @@ from mirror.settings import MASK, Settings
 from mirror.settings.commands import filled
 from mirror.steps import step
 from mirror.store import hook_jobs
+from mirror.store.catalogue import to_text
 from mirror.store.hook_jobs import HookJob, open_jobs
 from mirror.store.index import connect_reader, is_busy, writing_beside
 from mirror.store.lock import is_locked
@@ -220,7 +221,7 @@ class HookRunner:
             reason = told + (f": {words}" if words else "")
             again = next_try(job.attempts + 1, at)
             await self._write(partial(hook_jobs.failed, job=job, message=reason, next_try=again, at=at))
-            self._emit(HookFailed(key, reason, job.attempts + 1, again))
+            self._emit(HookFailed(key, reason, job.attempts + 1, to_text(again) if again else None))
 
     def _masked(self, text: str) -> str:
         """A command that read our config may print what it found there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -14,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from mirror.events import Event, HookDone, HookFailed, HookStarted
+from mirror.events import Event, HookDone, HookFailed, HookKey, HookStarted
 from mirror.hooks import HookRunner
 from mirror.hooks.due import MOST_ATTEMPTS, WAITS, next_try, verdict
+from mirror.service.wire import event_message, line, read_event
 from mirror.settings import Subscription
 from mirror.store.hook_jobs import HookJob
 from mirror.store.index import FILE, Index
@@ -315,6 +317,18 @@ async def test_in_the_service_a_long_command_holds_up_no_other_subscription(mirr
         await watched.next(HookDone)
         assert about(log) == [BRAVO.id]
     assert mirror.jobs() == [("slow", "on_publish", ALPHA.id, None)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        HookStarted(HookKey("all", "on_publish", "gpf", "R", "S"), 1),
+        HookDone(HookKey("all", "on_complete", "gpf"), 0.5, "done"),
+        HookFailed(HookKey("all", "on_failure", "gpf"), "why", 2, "2027-01-01T12:01:00.000000Z"),
+    ],
+)
+def test_its_events_find_their_way_to_a_command_that_watches(event: Event) -> None:
+    assert read_event(json.loads(line(event_message(event)))) == event
 
 
 async def test_the_service_waits_for_a_root_that_is_not_there_yet(mirror: Hooked, log: Path) -> None:

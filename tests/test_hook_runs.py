@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from dataclasses import replace as with_changes
@@ -19,14 +20,17 @@ from mirror.events import Event, HookDone, HookFailed, HookKey, HookStarted
 from mirror.hooks import HookRunner
 from mirror.hooks.due import MOST_ATTEMPTS, WAITS, next_try, verdict
 from mirror.service.wire import event_message, line, read_event
-from mirror.settings import Subscription
+from mirror.settings import Settings, Subscription, from_mapping
 from mirror.store.hook_jobs import HookJob
 from mirror.store.index import FILE, Index
 from mirror.store.lock import root_lock
+from mirror.sync import Clock
 
 from .hooking import Hooked, about, recorder, told
 from .mirrored import EVERYTHING, edition
 from .upstream import FakeUpstream, publish, simple_catalogue
+from .virtual_time import VirtualLoop
+from .virtual_time import run as run_virtually
 
 FIRST = simple_catalogue(2, 1, 1)
 ALPHA, BRAVO = (resource.subs[0] for resource in FIRST.resources)
@@ -263,9 +267,9 @@ async def test_an_interrupt_while_commands_run_is_an_outcome(mirror: Hooked, log
 class Watched:
     """A runner that goes on for ever, and the events that it sends."""
 
-    def __init__(self, mirror: Hooked) -> None:
+    def __init__(self, mirror: Hooked, now: Clock | None = None) -> None:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
-        self.runner = HookRunner(lambda: mirror.settings, self.events.put_nowait, mirror.clock)
+        self.runner = HookRunner(lambda: mirror.settings, self.events.put_nowait, now or mirror.clock)
 
     async def __aenter__(self) -> Watched:
         self._task = asyncio.create_task(self.runner.run_forever())
@@ -301,6 +305,36 @@ async def test_the_service_runs_what_comes_up_and_tries_again_in_time(mirror: Ho
         watched.runner.wake()
         await watched.next(HookDone)
     assert about(log) == [ALPHA.id, ALPHA.id, f"{ALPHA.id[:-10]}2026-09-15"]
+
+
+async def test_the_service_wakes_up_by_itself_when_the_time_has_come(mirror: Hooked, log: Path) -> None:
+    """By a clock that goes 600 times as fast: a minute is a tenth of a second."""
+    mirror.tables = {"all": {"resources": ["BDALPHA"], "on_publish": recorder(log, "exit $((MIRROR_HOOK_ATTEMPT < 2))")}}
+    began = time.monotonic()
+    fast = lambda: mirror.clock() + (time.monotonic() - began) * timedelta(seconds=600)  # noqa: E731
+    await mirror.sync()
+    async with Watched(mirror, fast) as watched:
+        await watched.next(HookDone)
+    assert [document["attempt"] for document in told(log)] == [1, 2]
+
+
+def test_an_idle_service_sleeps(tmp_path: Path) -> None:
+    """A week of virtual time, and no more to do than to look whether there is something."""
+    loop, looks = VirtualLoop(), 0
+    settings = from_mapping({"root": str(tmp_path / "root")}, tmp_path, {})
+
+    def settings_in_effect() -> Settings:
+        nonlocal looks
+        looks += 1
+        return settings
+
+    async def week() -> None:
+        runner = HookRunner(settings_in_effect, lambda event: None, lambda: NOW + timedelta(seconds=loop.time()))
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(runner.run_forever(), timedelta(days=7).total_seconds())
+
+    run_virtually(loop, week())
+    assert 7 * 24 * 6 <= looks <= 7 * 24 * 6 + 2
 
 
 async def test_in_the_service_a_long_command_holds_up_no_other_subscription(mirror: Hooked, log: Path) -> None:

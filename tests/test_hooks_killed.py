@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 
 from mirror.demo.catalogue import Catalogue
 from mirror.hooks import HookRunner
+from mirror.hooks.turn import turn_of
 from mirror.settings import from_mapping
 
 from .forked import Syncs
@@ -42,6 +46,7 @@ class Killed:
     def __init__(self, folder: Path, upstream: FakeUpstream, syncs: Syncs) -> None:
         folder.mkdir()
         self.folder, self.log = folder, folder / "log"
+        self.then = ""
         self._upstream, self._syncs = upstream, syncs
 
     def tables(self) -> dict[str, Any]:
@@ -49,7 +54,7 @@ class Killed:
             "root": str(self.folder / "root"),
             "limits": {"min_free": 0},
             "upstream": {"gpf": {"url": self._upstream.url, "requests_per_second": 100_000}},
-            "subscription": {"all": {"resources": ["*"], "edition": "all", "on_publish": recorder(self.log)}},
+            "subscription": {"all": {"resources": ["*"], "edition": "all", "on_publish": recorder(self.log, self.then)}},
         }
 
     def sync(self, catalogue: Catalogue, **order: Any) -> int:
@@ -94,3 +99,41 @@ def test_killed_beside_a_command(upstream: FakeUpstream, syncs: Syncs, tmp_path:
     first = about(killed.log)[0]
     assert [one["attempt"] for one in told(killed.log) if one["sub_resource"] == first] == times
     assert set(about(killed.log)) == {sub.id for sub in SUBS}
+
+
+def test_a_command_that_goes_on_without_us_is_ended_before_the_next(upstream: FakeUpstream, syncs: Syncs, tmp_path: Path) -> None:
+    """The mirror was killed alone, its command loads on: two of them at once could spoil each other's work."""
+    killed = Killed(tmp_path / "killed", upstream, syncs)
+    waiting = killed.folder / "waiting"
+    os.mkfifo(waiting)
+    killed.then = f"echo $$ > {waiting}; sleep 600; sleep 600"
+    orphan = 0
+
+    def strike(kill: Callable[[], None]) -> None:
+        def when_it_runs() -> None:
+            nonlocal orphan
+            orphan = int(waiting.read_text())
+            kill()
+
+        threading.Thread(target=when_it_runs).start()
+
+    assert killed.sync(FIRST, started=strike, hooks=True) == -9
+    os.kill(orphan, 0)  # it does go on
+    killed.then = f"case $(cut -d' ' -f3 /proc/{orphan}/stat) in ''|Z) ;; *) echo > {killed.folder}/together;; esac"
+    killed.run_due()
+    assert not (killed.folder / "together").exists()
+    assert [one["attempt"] for one in told(killed.log)] == [1, 2, 1]
+
+
+def test_a_number_that_was_given_to_another_process_is_left_alone(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:
+        with turn_of(tmp_path, "all") as turn:
+            assert turn is not None
+            turn.runs(stranger.pid)
+            lock = tmp_path / ".staging" / "hooks" / "all" / "lock"
+            lock.write_text(lock.read_text().replace("\n", "0\n"))  # one that began at another time
+            assert not turn.end_orphan()
+            assert stranger.poll() is None
+            turn.runs(stranger.pid)
+            assert turn.end_orphan()
+        assert stranger.wait() == -15

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +52,16 @@ class Stop:
 
 
 def run_command(
-    command: Sequence[str], document: bytes, *, folder: Path, environ: Mapping[str, str], timeout: float, stop: Stop
+    command: Sequence[str],
+    document: bytes,
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    timeout: float,
+    stop: Stop,
+    started: Callable[[int], None] = lambda pid: None,
 ) -> Ended:
-    """Run a command to its end; `document` is what it can read on its stdin. `timeout` in seconds."""
+    """Run a command to its end; `document` is what it can read on its stdin. `timeout` in seconds; `started` gets its number."""
     began = time.monotonic()
     # A file, not a pipe: who does not read it breaks nothing, and nobody has to write while the command runs.
     stdin = os.memfd_create("manifest", os.MFD_CLOEXEC)
@@ -78,6 +85,7 @@ def run_command(
     finally:
         os.close(stdin)
         os.close(end)
+    started(process.pid)
     return _Running(process, output, began, timeout, stop).to_its_end()
 
 

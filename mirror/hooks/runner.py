@@ -20,7 +20,7 @@ from mirror.hooks.command import Ended, Stop, run_command
 from mirror.hooks.due import command_of, next_try, verdict
 from mirror.hooks.manifest import Manifest, manifest_of
 from mirror.hooks.surroundings import environment_for
-from mirror.hooks.turn import turn_of
+from mirror.hooks.turn import Turn, turn_of
 from mirror.settings import MASK, Settings
 from mirror.settings.commands import filled
 from mirror.steps import step
@@ -140,32 +140,34 @@ class HookRunner:
     async def _pass(self, name: str, *, retry: bool) -> int:
         """Run what is due of a subscription, each once, and what comes up meanwhile; returns how many commands were run."""
         ran, tried = 0, set[int]()
-        async with self._turn(name):
+        async with self._turn(name) as turn:
             while jobs := [job for job in self._jobs(name) if job.id not in tried]:
                 tried.update(job.id for job in jobs)
                 for job in jobs:
                     async with self._slots:
                         match self._verdict(job, retry=retry):
                             case "due":
-                                ran += await self._run(job, self._settings())
+                                ran += await self._run(job, self._settings(), turn)
                             case "void":
                                 await self._write(partial(hook_jobs.dropped, job=job))
         return ran
 
     @asynccontextmanager
-    async def _turn(self, name: str) -> AsyncIterator[None]:
+    async def _turn(self, name: str) -> AsyncIterator[Turn]:
         told = False
         while True:
-            with turn_of(self._settings().root, name) as ours:
-                if ours:
-                    yield
+            with turn_of(self._settings().root, name) as turn:
+                if turn is not None:
+                    if await asyncio.to_thread(turn.end_orphan):
+                        self._emit(Note(f"ended a command of {name} that had gone on without the mirror that began it", "warning"))
+                    yield turn
                     return
             if not told:
                 told = True
                 self._emit(Note(f"waiting for the commands of {name} that another process runs"))
             await asyncio.sleep(_TURN_POLL)
 
-    async def _run(self, job: HookJob, settings: Settings) -> bool:
+    async def _run(self, job: HookJob, settings: Settings, turn: Turn) -> bool:
         """Run a job, unless it is no longer what it was. Settings that change meanwhile are for the next one."""
         subscription = settings.subscription[job.subscription]
         try:
@@ -193,6 +195,7 @@ class HookRunner:
                 environ=environment_for(os.environ, job.hook, job.attempts + 1, manifest.values),
                 timeout=subscription.hook_timeout.total_seconds(),
                 stop=stop,
+                started=turn.runs,
             ),
         )
         try:

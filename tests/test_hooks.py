@@ -221,6 +221,15 @@ async def test_a_command_that_was_taken_out_of_the_config_is_not_run(mirror: Hoo
     assert mirror.jobs() == []
 
 
+async def test_a_failure_ends_with_its_command_or_its_subscription(mirror: Hooked) -> None:
+    mirror.tables = {name: {**EVERYTHING, "on_publish": ["false"]} for name in ("one", "two")}
+    assert (await mirror.sync_and_run()).exit_code == 1
+    assert len(mirror.jobs()) == 2
+    mirror.tables = {"one": EVERYTHING}
+    assert (await mirror.sync_and_run()).exit_code == 0
+    assert mirror.jobs() == []
+
+
 # Runs
 
 

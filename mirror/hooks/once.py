@@ -32,8 +32,7 @@ async def sync_with_hooks(
     interrupt. Raises what `sync` raises.
     """
     report = await sync(settings, names, emit=emit, wait=wait, now=now, patience=patience, retry=retry)
-    tables = [settings.subscription[name] for name in names or settings.subscription]
-    if report.outcome == "interrupted" or not any(one.on_publish or one.on_failure or one.on_complete for one in tables):
+    if report.outcome == "interrupted":
         return report
     try:
         summary = await HookRunner(lambda: settings, emit, now).run_due(names or None, retry=retry)

@@ -72,10 +72,9 @@ class HookRunner:
         Where another process runs commands of a subscription, it waits for its turn. Cancelled, it ends the commands that run,
         within five seconds, and leaves them to the next time.
         """
-        chosen = set(names if names is not None else self._settings().subscription)
-        waiting = dict.fromkeys(job.subscription for job in self._jobs() if job.subscription in chosen)
-        ran = sum(await _all([self._pass(name, retry=retry) for name in waiting]))
-        failing = tuple(job for job in self._jobs() if job.subscription in chosen and job.outcome in ("failed", "given-up"))
+        chosen = [job.subscription for job in self._jobs() if names is None or job.subscription in names]
+        ran = sum(await _all([self._pass(name, retry=retry) for name in dict.fromkeys(chosen)]))
+        failing = tuple(job for job in self._jobs(*chosen) if job.outcome in ("failed", "given-up")) if chosen else ()
         return HookSummary(ran, failing)
 
     async def run_forever(self) -> None:
@@ -104,8 +103,10 @@ class HookRunner:
     async def _lane(self, name: str) -> None:
         try:
             await self._pass(name, retry=False)
-        except _TROUBLE as error:
-            self._emit(Note(f"the commands of {name} cannot be run at the moment: {error}", "warning"))
+        except Exception as error:
+            # Whatever it is, syncs go on, and so do the commands of others.
+            what = str(error) if isinstance(error, _TROUBLE) else f"{type(error).__name__}: {error}"
+            self._emit(Note(f"the commands of {name} cannot be run at the moment: {what}", "warning"))
             await asyncio.sleep(_AFTER_TROUBLE)
 
     # -- what there is to do

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from mirror.store.catalogue import from_text, to_text
-from mirror.store.index import Index
+from mirror.store.index import Index, reading_rows
 
 Hook = Literal["on_publish", "on_failure", "on_complete"]
 
@@ -145,29 +145,30 @@ def open_jobs(connection: sqlite3.Connection, *, run_under_way: bool) -> list[Ho
         "FROM hook_jobs j LEFT JOIN sub_resources s USING (upstream, resource, sub_resource) "
         "LEFT JOIN extractions e ON e.sub_resource_id = s.id WHERE j.finished_at IS NULL ORDER BY j.id"
     )
-    return [
-        HookJob(
-            row["id"],
-            row["subscription"],
-            row["hook"],
-            row["upstream"],
-            row["resource"],
-            row["sub_resource"],
-            row["publication"] or 0,
-            row["handled"] or 0,
-            json.loads(row["facts"] or "{}"),
-            row["attempts"],
-            from_text(row["since"]),
-            from_text(row["next_try"]),
-            row["outcome"],
-            row["message"],
-            run_ended=not (row["unfinished"] and run_under_way),
-            here=bool(row["stored_files"]),
-            whole=bool(row["complete"] and row["settled"]),
-            unpacked=row["settled"] is not None and row["unpacked"] == row["settled"] and row["error"] is None,
-        )
-        for row in rows
-    ]
+    with reading_rows():
+        return [
+            HookJob(
+                row["id"],
+                row["subscription"],
+                row["hook"],
+                row["upstream"],
+                row["resource"],
+                row["sub_resource"],
+                row["publication"] or 0,
+                row["handled"] or 0,
+                json.loads(row["facts"] or "{}"),
+                row["attempts"],
+                from_text(row["since"]),
+                from_text(row["next_try"]),
+                row["outcome"],
+                row["message"],
+                run_ended=not (row["unfinished"] and run_under_way),
+                here=bool(row["stored_files"]),
+                whole=bool(row["complete"] and row["settled"]),
+                unpacked=row["settled"] is not None and row["unpacked"] == row["settled"] and row["error"] is None,
+            )
+            for row in rows
+        ]
 
 
 def begun(sql: sqlite3.Connection, job: HookJob, *, at: datetime) -> bool:

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,14 +124,18 @@ def test_a_busy_service_is_exit_code_3_or_is_waited_for(folder: Path, upstream: 
 
 
 def test_a_sync_of_another_process_makes_the_handed_one_wait_or_fail(folder: Path, upstream: FakeUpstream) -> None:
-    with held_downloads(upstream) as go, start("sync", cwd=folder) as outside, running(folder) as service:
-        wait_downloads(service, upstream)
-        busy = run("sync", cwd=folder)
-        assert busy.code == 3
-        assert f"another run (pid {outside.pid})" in busy.err
-        go()
-        assert outside.wait(WITHIN) == 0
-        assert run("sync", cwd=folder).code == 0
+    with held_downloads(upstream) as go, start("sync", cwd=folder) as outside:
+        until = time.monotonic() + WITHIN
+        while not upstream.count("download"):  # else it might find the service, and hand itself over
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        with running(folder):
+            busy = run("sync", cwd=folder)
+            assert busy.code == 3
+            assert f"another run (pid {outside.pid})" in busy.err
+            go()
+            assert outside.wait(WITHIN) == 0
+            assert run("sync", cwd=folder).code == 0
 
 
 def test_ctrl_c_away_from_a_terminal_leaves_the_sync_running(folder: Path, upstream: FakeUpstream) -> None:

@@ -72,7 +72,9 @@ class Service:
         self._environ = environ
         self._pulse = Pulse(settings.service.stalled_after.total_seconds(), clock)
         self._emit = emit
-        self._runner = Runner(settings, fan_out(self._pulse, emit), now, share=share_of_host(), patience=patience, finish=self._finish)
+        self._runner = Runner(
+            settings, fan_out(self._pulse, emit), now, share=share_of_host(), patience=patience, finish=self._finish
+        )
         self._hooks = HookRunner(lambda: self.settings, self._emit, now)
         self._finishing: set[asyncio.Task[None]] = set()
         self._control = Control(self._runner, self.live)

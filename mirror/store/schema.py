@@ -27,6 +27,12 @@ def m003_rebuilding(db: Database) -> None:
     db.execute("CREATE TABLE rebuilding (upstream TEXT PRIMARY KEY, since TEXT NOT NULL) WITHOUT ROWID")
 
 
+@migrations()
+def m006_watch(db: Database) -> None:
+    """How each upstream has answered, hour by hour; and what verify found wrong can be counted without reading all files."""
+    _execute(db, _WATCH)
+
+
 def _execute(db: Database, statements: str) -> None:
     for statement in statements.split(";;"):
         db.execute(statement)
@@ -270,4 +276,19 @@ CREATE TABLE leaving (         -- retention has decided to delete these; a kille
     sub_resource_id INTEGER PRIMARY KEY REFERENCES sub_resources (id),
     reason TEXT NOT NULL
 )
+"""
+
+_WATCH = """
+CREATE TABLE upstream_hours (  -- requests of an hour (UTC), redirects and retries included
+    upstream TEXT NOT NULL,
+    hour TEXT NOT NULL,        -- 2026-10-06T14
+    answered INTEGER NOT NULL, -- with anything but a 5xx status: 403, 404 and 429 are answers
+    failed INTEGER NOT NULL,   -- no answer, or a 5xx status
+    offline INTEGER NOT NULL,  -- no answer for a reason on this side
+    probes INTEGER NOT NULL,   -- how many of them all were made for no other purpose
+    seconds REAL NOT NULL,     -- until the heads of what was answered, in sum
+    slowest REAL NOT NULL,
+    PRIMARY KEY (upstream, hour)
+) WITHOUT ROWID;;
+CREATE INDEX stored_files_found_wrong ON stored_files (sub_resource_id) WHERE verified_at IS NULL
 """

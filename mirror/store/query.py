@@ -115,7 +115,7 @@ Row = Sequence[Any]
 
 
 @contextmanager
-def _asking(reader: Reader) -> Iterator[None]:
+def asking(reader: Reader) -> Iterator[None]:
     """What SQLite refuses, and what rows hold that nobody has written there, comes out as what users can do about it."""
     try:
         with reading_rows():
@@ -127,7 +127,7 @@ def _asking(reader: Reader) -> Iterator[None]:
 def _answer(question: Callable[[Reader], T]) -> Callable[[Reader], T]:
     @wraps(question)
     def asked(reader: Reader) -> T:
-        with _asking(reader):
+        with asking(reader):
             return question(reader)
 
     return asked
@@ -151,7 +151,7 @@ class Reader:
 
         Raises IndexDamaged where it turns out to be.
         """
-        with _asking(self):
+        with asking(self):
             self.connection.execute("BEGIN")
             try:
                 yield from islice(self._files(filters), filters.limit)

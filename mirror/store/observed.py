@@ -65,7 +65,7 @@ _PARKED = """
 SELECT s.upstream, count(*), coalesce(sum(p.size), 0), min(CASE WHEN s.withdrawn_at IS NULL THEN p.since END),
        sum(s.withdrawn_at IS NULL)
   FROM (SELECT sub_resource_id, file, size, since FROM parked_files UNION ALL
-        SELECT f.sub_resource_id, f.file, f.size, f.fetched_at FROM stored_files f WHERE f.verified_at IS NULL AND NOT EXISTS
+        SELECT f.sub_resource_id, f.file, f.size, NULL FROM stored_files f WHERE f.verified_at IS NULL AND NOT EXISTS
         (SELECT 1 FROM parked_files k WHERE k.sub_resource_id = f.sub_resource_id AND k.file = f.file)) AS p
   JOIN sub_resources s ON s.id = p.sub_resource_id GROUP BY 1
 """

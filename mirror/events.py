@@ -266,24 +266,6 @@ class RunEnded(Event):
     bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunBegan(Event):
-    """The service begins a sync of the subscriptions `names`, by its schedule or because a command asked for it."""
-
-    names: tuple[str, ...]
-    origin: Literal["schedule", "command"]
-
-
-@dataclass(frozen=True, slots=True)
-class RunEnded(Event):
-    """A sync of the service has ended: as runs end, or `failed`, before it could begin."""
-
-    names: tuple[str, ...]
-    outcome: str
-    reason: str
-    seconds: float
-
-
 Emit = Callable[[Event], None]
 
 

@@ -8,7 +8,7 @@ Everything else is said and passes (200): it is not ours to mend, or mends itsel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal
 
@@ -171,9 +171,12 @@ def judge(facts: Facts) -> Health:
 def stale_at(facts: SubscriptionFacts) -> datetime | None:
     """When its last success becomes too old; None where that cannot be: it is not known to be run by a schedule.
 
-    By the schedule that is the second run after it, and a day: with every rhythm, that of working days or of the month too.
+    By the schedule that is the second run after it, and a day: with every rhythm, that of working days or of the month too. A run
+    after which it was as good as can be counts like a success.
     """
     since = facts.last_success or facts.known_since
+    if _as_good_as_can_be(facts):
+        since = facts.last_run
     if since is None:
         return None
     if facts.stale_after is not None:
@@ -186,9 +189,17 @@ def stale_at(facts: SubscriptionFacts) -> datetime | None:
         return None
 
 
+def _as_good_as_can_be(facts: SubscriptionFacts) -> bool:
+    """Whether all that its last run left missing is what upstream serves with other bytes than it lists.
+
+    Nobody here can mend that. It is said as long as it lasts; a mirror that lacks nothing else is not failing its readers.
+    """
+    return not facts.unlisted and facts.outcome == "incomplete" and 0 < (facts.shortfall or 0) <= facts.wrong
+
+
 def _stale(facts: SubscriptionFacts, now: datetime) -> Reason | None:
     limit = stale_at(facts)
-    if limit is None or now <= limit or _as_good_as_can_be(facts, now):
+    if limit is None or now <= limit:
         return None
     if facts.last_success is None:
         message = f"{facts.name} has never been complete, since its first sync on {_day(facts.known_since)}"
@@ -196,20 +207,6 @@ def _stale(facts: SubscriptionFacts, now: datetime) -> Reason | None:
         message = f"{facts.name} was last complete {_span(now - facts.last_success)} ago, on {_day(facts.last_success)}"
     why = f"; its last sync ended {facts.outcome} on {_day(facts.last_run)}" if facts.outcome and facts.last_run else ""
     return Reason("stale", message + why, facts.name, facts.upstream)
-
-
-def _as_good_as_can_be(facts: SubscriptionFacts, now: datetime) -> bool:
-    """Whether all that is missing is what upstream serves with other bytes than it lists, as of a run that is not too old."""
-    if (
-        facts.unlisted
-        or facts.outcome != "incomplete"
-        or not facts.shortfall
-        or facts.shortfall > facts.wrong
-        or facts.last_run is None
-    ):
-        return False
-    limit = stale_at(replace(facts, last_success=facts.last_run))
-    return limit is None or now <= limit
 
 
 def _about(upstream: UpstreamFacts, now: datetime) -> list[Reason]:

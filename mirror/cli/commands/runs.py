@@ -167,7 +167,13 @@ def _by_itself(invocation: Invocation, names: Sequence[str], *, wait: bool, retr
 
     settings = _settings(invocation)
     with invocation.watcher() as watch:
-        return run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
+        report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
+    if settings.service.textfile is not None:
+        from mirror.observing.textfile import write_textfile
+
+        if problem := write_textfile(settings):
+            say(problem, "warning")
+    return report
 
 
 def _by_service(invocation: Invocation, names: Sequence[str], *, wait: bool, retry: bool) -> Report | None:

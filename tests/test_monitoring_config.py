@@ -1,4 +1,4 @@
-"""What config/ has for Prometheus and Grafana, and what docs/monitor.md says of it: every name and label is one that is really exposed."""
+"""What config/ has for Prometheus and Grafana, and docs/monitor.md says of it: every name and label is really exposed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from mirror.settings.addresses import Address
 from mirror.sync import sync
 
 from .command import run, write_config
-from .mirrored import EVERYTHING, HASTE, Mirrored
-from .upstream import FakeUpstream, faults, simple_catalogue
+from .mirrored import EVERYTHING, HASTE, Mirrored, edition
+from .upstream import FakeUpstream, faults, publish, simple_catalogue
 
 ROOT = Path(__file__).parents[1]
 DASHBOARD = ROOT / "config" / "grafana" / "inspire-mirror.json"
@@ -52,13 +52,16 @@ class Exposed:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A scrape over a socket, of a mirror that was really synced: with a parked file, a wall, a schedule, and an upstream of IGN."""
+    """A scrape over a socket, of a mirror that was really synced: with parked files, a wall, a schedule, an upstream of IGN."""
 
     async def scrape() -> str:
         async with FakeUpstream(simple_catalogue(1, 3, 2)) as upstream:
             mirror = Mirrored(tmp_path_factory.mktemp("monitored"), upstream, daily={**EVERYTHING, "schedule": "daily 03:15"})
-            upstream.script("download", [faults.status(403), faults.status(500), faults.retry_after(429, 0)])
             observer = Observer(mirror.settings, now=mirror.clock)
+            await sync(mirror.settings, emit=observer, now=mirror.clock, patience=HASTE)
+            sub = edition(upstream.catalogue.resources[0].subs[0], "2026-12-15", "2026-12-31")
+            upstream.catalogue = publish(upstream.catalogue, upstream.catalogue.resources[0].id, sub)
+            upstream.script("download", [faults.status(500), faults.retry_after(429, 0), *[faults.status(403)] * 9])
             observer(RunBegan(("daily",), "schedule"))
             report = await sync(mirror.settings, emit=observer, now=mirror.clock, patience=HASTE)
             observer(RunEnded(("daily",), report.outcome, report.reason, report.seconds))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,21 +162,27 @@ def test_the_exposition_is_as_prometheus_wants_it(text: str, exposed: Exposed) -
     assert len(re.findall(r"^# HELP ", text, re.MULTILINE)) == len(re.findall(r"^# TYPE ", text, re.MULTILINE))
 
 
-def metrics_of_docs() -> Mapping[str, tuple[str, set[str]]]:
-    """The table of docs/monitor.md: kind and labels by name."""
-    rows = re.findall(r"^\| `(inspire_mirror_\w+)` \| (\w+) \| ([^|]*) \|", MONITOR.read_text("utf-8"), re.MULTILINE)
-    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+def metrics_table(families: Sequence[Metric]) -> str:
+    """As it stands in docs/monitor.md."""
+    rows = ["| metric | type | labels | what |", "|---|---|---|---|"]
+    for family in families:
+        if family.name.startswith(PREFIX):
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = dict.fromkeys(label for sample in family.samples for label in sample.labels)
+            rows.append(f"| `{name}` | {family.type} | {', '.join(f'`{label}`' for label in labels)} | {family.documentation} |")
+    return "\n".join(rows)
 
 
 def test_docs_have_every_metric_with_its_labels_and_no_other(exposed: Exposed) -> None:
-    found = {}
-    for family in exposed.families:
-        if not family.name.startswith(PREFIX):
-            continue
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        labels = {label for sample in family.samples for label in sample.labels}
-        found[name] = family.type, labels
-    assert metrics_of_docs() == found
+    """`UPDATE_DOCS=1` brings the page up to date first."""
+    page = MONITOR.read_text("utf-8")
+    before, rest = page.split("<!-- metrics -->\n")
+    documented, after = rest.split("<!-- end -->")
+    table = metrics_table(exposed.families)
+    if os.environ.get("UPDATE_DOCS"):
+        MONITOR.write_text(f"{before}<!-- metrics -->\n\n{table}\n\n<!-- end -->{after}", "utf-8")
+    else:
+        assert documented.strip() == table
 
 
 def test_docs_have_every_reason_with_its_severity() -> None:

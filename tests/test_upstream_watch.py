@@ -373,8 +373,8 @@ def test_counting_in_parts_is_counting_at_once(hours: list[Hour], cut: int) -> N
     """Whether what was counted goes into the index in one piece or in two."""
     tally = Tally(lambda: LONG_AFTER)
     for part in hours[:cut], hours[cut:]:
-        tally.give_back({("gpf", "h"): sum(part, Hour())})
-    assert tally.take() == {("gpf", "h"): sum(hours, Hour())}
+        tally.give_back({("gpf", "2027-01-01T12"): sum(part, Hour())})
+    assert tally.take() == {("gpf", "2027-01-01T12"): sum(hours, Hour())}
     assert tally.take() == {}
 
 

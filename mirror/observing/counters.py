@@ -6,6 +6,8 @@ from collections import Counter
 
 from mirror.events import Answered, Chunk, Event, Failed, Published, Retrying, RunEnded, Walled
 
+_HEARD = frozenset({Answered, Chunk, Failed, Published, Retrying, RunEnded, Walled})
+
 
 class Counters:
     """A consumer of events. Plain dicts, which one thread writes to and others may copy at any time."""
@@ -36,6 +38,8 @@ class Counters:
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
+        if type(event) not in _HEARD:
+            return
         match event:
             case Chunk(key, size):
                 self.received[key.upstream] += size

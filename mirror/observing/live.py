@@ -58,6 +58,25 @@ class Meter:
         return float(size) / min(WINDOW, max(1.0, now - self._began))
 
 
+_HEARD = frozenset(
+    {
+        Chunk,
+        Requested,
+        TransferStarted,
+        Verified,
+        Published,
+        Restarted,
+        SetBack,
+        Failed,
+        Walled,
+        Planned,
+        Stage,
+        RunBegan,
+        RunEnded,
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class LiveTransfer:
     """A file that is being fetched. `size` is None where nobody says; `eta` in seconds, None where it cannot be told."""
@@ -167,6 +186,8 @@ class Live:
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
+        if type(event) not in _HEARD:
+            return
         match event:
             case Chunk(key, size):
                 self._received += size
@@ -174,6 +195,8 @@ class Live:
                 if (transfer := self._transfers.get(key)) is not None:
                     transfer.done += size
                     transfer.meter.add(size)
+            case Requested():
+                self._requests += 1
             case TransferStarted(key, size, offset):
                 self._transfers[key] = _Transfer(size, offset, self._clock)
             case Verified(key, size, _):
@@ -181,16 +204,8 @@ class Live:
                 self._settled += size
             case Published():
                 self._done += 1
-            case Requested():
-                self._requests += 1
-            case Restarted(key, _):
-                if (transfer := self._transfers.get(key)) is not None:
-                    transfer.done = 0
-            case SetBack(key, _):
-                self._transfers.pop(key, None)
-            case Failed(key, _, _, _):
-                self._transfers.pop(key, None)
-                self._failed += 1
+            case Restarted() | SetBack() | Failed():
+                self._disappoint(event)
             case Walled(upstream, _, seconds, _):
                 self._walls[upstream] = self._clock() + seconds
             case Planned():
@@ -206,6 +221,14 @@ class Live:
             case RunEnded():
                 self._reset((), "")
                 self._running = False
+
+    def _disappoint(self, event: Restarted | SetBack | Failed) -> None:
+        if isinstance(event, Restarted):
+            if (transfer := self._transfers.get(event.key)) is not None:
+                transfer.done = 0
+            return
+        self._transfers.pop(event.key, None)
+        self._failed += isinstance(event, Failed)
 
     def snapshot(self) -> Snapshot:
         """How things are now."""

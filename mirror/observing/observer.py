@@ -158,7 +158,7 @@ class Observer:
             name: observed.first_run(name) for name in self.settings.subscription if not rows.get(name, {}).get("last_success")
         }
         unlisted = {row["upstream"] for row in reader.unlisted()}
-        hours = observed.hours(at - _LOOK_BACK)
+        hours = observed.hours(self.settings.upstream, at - _LOOK_BACK)
         hosts = {name: upstream.host for name, upstream in self.settings.upstream.items()}
         offline = offline_hours(hours, hosts)
         measured = [hour for hour in hours if hour.hour not in offline]

@@ -192,7 +192,9 @@ def heard_in(settings: Settings, moment: datetime) -> list[str]:
     except MirrorError:
         return []
     try:
-        return [found.upstream for found in Observed(reader).hours(moment - every) if found.hour == hour_of(moment)]
+        return [
+            found.upstream for found in Observed(reader).hours(settings.upstream, moment - every) if found.hour == hour_of(moment)
+        ]
     except MirrorError:
         return []
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -57,8 +57,7 @@ class UpstreamHour:
 
 
 _BY_STATE = """
-SELECT upstream, CASE WHEN state IN ('listed', 'parked') THEN 'current' ELSE state END AS state, sum(stored_files),
-       sum(stored_bytes) FROM sub_resources WHERE stored_files > 0 GROUP BY 1, 2
+SELECT upstream, state, sum(stored_files), sum(stored_bytes) FROM sub_resources WHERE stored_files > 0 GROUP BY upstream, state
 """
 # What verify has found wrong counts as parked, wherever it is: as in `status`.
 _PARKED = """
@@ -70,12 +69,13 @@ SELECT s.upstream, count(*), coalesce(sum(p.size), 0), min(CASE WHEN s.withdrawn
   JOIN sub_resources s ON s.id = p.sub_resource_id GROUP BY 1
 """
 _WRONG = """
-SELECT w.subscription, count(*) FROM wanted w JOIN parked_files p ON p.sub_resource_id = w.sub_resource_id
- WHERE p.failed_runs > 0 GROUP BY 1
+SELECT s.subscription, count(*) FROM subscriptions s CROSS JOIN parked_files p WHERE p.failed_runs > 0 AND EXISTS
+       (SELECT 1 FROM wanted w WHERE w.subscription = s.subscription AND w.sub_resource_id = p.sub_resource_id) GROUP BY 1
 """
-_RUNS = """
+_COMMANDS = ("prune", "sync")
+_LAST_RUN = """
 SELECT command, started_at, finished_at, outcome, exit_code, requests, report FROM runs
- WHERE id IN (SELECT max(id) FROM runs WHERE finished_at IS NOT NULL GROUP BY command) ORDER BY command
+ WHERE command = ? AND finished_at IS NOT NULL ORDER BY id DESC LIMIT 1
 """
 _FIRST_RUN = """
 SELECT min(r.started_at) FROM runs r WHERE EXISTS (SELECT 1 FROM json_each(r.subscriptions) n WHERE n.value = ?)
@@ -92,7 +92,12 @@ class Observed:
     def by_state(self) -> list[StoredCount]:
         """Files that are here or parked, by upstream and state."""
         with asking(self._reader):
-            found = [StoredCount(*row) for row in self._sql.execute(_BY_STATE)]
+            counts: dict[tuple[str, str], tuple[int, int]] = {}
+            for upstream, state, files, size in self._sql.execute(_BY_STATE):
+                key = upstream, "current" if state in ("listed", "parked") else state  # as the view `files` has it
+                before = counts.get(key, (0, 0))
+                counts[key] = before[0] + files, before[1] + size
+            found = [StoredCount(*key, *count) for key, count in counts.items()]
             return found + [StoredCount(row[0], "parked", row[1], row[2]) for row in self._sql.execute(_PARKED)]
 
     def parked(self) -> list[ParkedCount]:
@@ -108,22 +113,24 @@ class Observed:
     def last_runs(self) -> list[PastRun]:
         """The last finished run of each command."""
         with asking(self._reader):
-            return [_past_run(row) for row in self._sql.execute(_RUNS)]
+            rows = [self._sql.execute(_LAST_RUN, (command,)).fetchone() for command in _COMMANDS]
+            return [_past_run(row) for row in rows if row is not None]
 
     def first_run(self, subscription: str) -> datetime | None:
         """When a subscription was run for the first time. Reads all runs."""
         with asking(self._reader):
             return from_text(self._sql.execute(_FIRST_RUN, (subscription,)).fetchone()[0])
 
-    def hours(self, since: datetime | None = None) -> Sequence[UpstreamHour]:
-        """How the upstreams have answered, by hour, from that of `since` on; none from before there was a count of it."""
+    def hours(self, upstreams: Collection[str] | None = None, since: datetime | None = None) -> Sequence[UpstreamHour]:
+        """How these upstreams, or all, have answered, by hour, from that of `since` on; none from before there was a count."""
         with asking(self._reader):
             if not self._has("upstream_hours"):
                 return []
+            of = "" if upstreams is None else "upstream IN (SELECT value FROM json_each(?2)) AND"
             rows = self._sql.execute(
-                "SELECT upstream, hour, answered, failed, offline, probes, seconds, slowest FROM upstream_hours WHERE hour >= ? "
-                "ORDER BY upstream, hour",
-                (hour_of(since) if since else "",),
+                "SELECT upstream, hour, answered, failed, offline, probes, seconds, slowest FROM upstream_hours "  # noqa: S608 - ours
+                f"WHERE {of} hour >= ?1 ORDER BY upstream, hour",
+                (hour_of(since) if since else "", *(() if upstreams is None else (json.dumps(list(upstreams)),))),
             )
             return [UpstreamHour(row[0], row[1], Hour(*row[2:])) for row in map(tuple, rows)]
 

@@ -328,8 +328,10 @@ class Reader:
         # What verify has found since the last run is missing as much as what that run could not fetch.
         missing = dict(
             self.connection.execute(
-                "SELECT w.subscription, count(*) FROM wanted w JOIN (SELECT sub_resource_id, file FROM parked_files UNION "
-                "SELECT sub_resource_id, file FROM stored_files WHERE verified_at IS NULL) USING (sub_resource_id) GROUP BY 1"
+                # What is missing is little, what is wanted may be all there is.
+                "SELECT s.subscription, count(*) FROM subscriptions s CROSS JOIN (SELECT sub_resource_id, file FROM parked_files "
+                "UNION SELECT sub_resource_id, file FROM stored_files WHERE verified_at IS NULL) m WHERE EXISTS (SELECT 1 FROM "
+                "wanted w WHERE w.subscription = s.subscription AND w.sub_resource_id = m.sub_resource_id) GROUP BY 1"
             ).fetchall()
         )
         standings = []

@@ -29,7 +29,7 @@ def m003_rebuilding(db: Database) -> None:
 
 @migrations()
 def m006_watch(db: Database) -> None:
-    """How each upstream has answered, hour by hour; and what verify found wrong can be counted without reading all files."""
+    """How each upstream has answered, hour by hour; and what metrics count can be counted without reading all files and runs."""
     _execute(db, _WATCH)
 
 
@@ -290,5 +290,7 @@ CREATE TABLE upstream_hours (  -- requests of an hour (UTC), redirects and retri
     slowest REAL NOT NULL,
     PRIMARY KEY (upstream, hour)
 ) WITHOUT ROWID;;
-CREATE INDEX stored_files_found_wrong ON stored_files (sub_resource_id) WHERE verified_at IS NULL
+CREATE INDEX stored_files_found_wrong ON stored_files (sub_resource_id) WHERE verified_at IS NULL;;
+CREATE INDEX sub_resources_stored ON sub_resources (upstream, state, stored_files, stored_bytes) WHERE stored_files > 0;;
+CREATE INDEX runs_by_command ON runs (command)
 """

@@ -49,13 +49,15 @@ class Tally:
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._counts: dict[tuple[str, str], list[float]] = {}
+        self._counts: dict[tuple[str, int], list[float]] = {}  # by hour since 1970
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
         if not isinstance(event, Answered):
             return
-        counts = self._counts.setdefault((event.upstream, hour_of(self._now())), [0, 0, 0, 0, 0.0, 0.0])
+        key = event.upstream, int(self._now().timestamp()) // 3600
+        if (counts := self._counts.get(key)) is None:
+            counts = self._counts[key] = [0, 0, 0, 0, 0.0, 0.0]
         if event.status is not None and event.status < 500:
             counts[0] += 1
             counts[4] += event.seconds
@@ -68,11 +70,15 @@ class Tally:
     def take(self) -> Hours:
         """What was counted since this was asked last."""
         counts, self._counts = self._counts, {}
-        return {key: Hour(*map(int, found[:4]), *found[4:]) for key, found in counts.items()}
+        return {
+            (upstream, hour_of(datetime.fromtimestamp(hour * 3600, UTC))): Hour(*map(int, found[:4]), *found[4:])
+            for (upstream, hour), found in counts.items()
+        }
 
     def give_back(self, hours: Hours) -> None:
         """What was taken could not be kept: it is counted again."""
-        for key, hour in hours.items():
-            mine = self._counts.setdefault(key, [0, 0, 0, 0, 0.0, 0.0])
+        for (upstream, text), hour in hours.items():
+            key = upstream, int(datetime.strptime(f"{text}+0000", "%Y-%m-%dT%H%z").timestamp()) // 3600
+            mine = self._counts.get(key, [0, 0, 0, 0, 0.0, 0.0])
             both = hour + Hour(*map(int, mine[:4]), *mine[4:])
             self._counts[key] = [both.answered, both.failed, both.offline, both.probes, both.seconds, both.slowest]

@@ -85,7 +85,7 @@ def test_what_a_service_does_is_shown_with_speed_and_time_left(capsys: pytest.Ca
     assert lines == [
         "gpf has told us to stop; 5 s to wait",
         "syncing topo, ortho, by schedule, for 10 s: fetching; 0 of 3 files, 1.1 GB of 4.0 GB, 10.0 MB/s, 4 min 50 s left",
-        "file    size  done      speed         left",
+        "file    size  done      speed        left",
         "a.7z  2.0 GB  55 %  10.0 MB/s  1 min 30 s",
         "waiting for a turn: 2 syncs",
     ]

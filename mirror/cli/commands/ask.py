@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +17,12 @@ from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors, say
 from mirror.cli.options import check_days, filter_options
 from mirror.cli.render import clean, clip, table
+from mirror.errors import MirrorError
 from mirror.model import BBox
 from mirror.store.query import STATES, Filters, MirroredFile, Reader
+
+if TYPE_CHECKING:
+    from mirror.settings import Settings
 
 _COLUMNS = tuple(name for name in MirroredFile._fields if name != "members")
 _SHOWN = 200  # rows of a table for people, if no limit is given
@@ -149,17 +155,33 @@ def _print_table(files: Sequence[MirroredFile]) -> None:
 @reports_errors
 def status(invocation: Invocation, upstreams: bool, as_json: bool) -> None:
     """Per subscription: last success, newest publication upstream, files, bytes, what is missing; what is parked, and why."""
-    from mirror.cli.standing import print_standings, print_upstreams
+    from mirror.cli.standing import print_live, print_standings, print_upstreams
     from mirror.observing.standings import standings, upstream_standings
 
     settings = invocation.settings(offline=True)
     if upstreams:
         document = upstream_standings(settings)
-        show = print_upstreams
+        show: Callable[[dict[str, Any]], None] = print_upstreams
     else:
-        document = standings(settings, tell=lambda error: say(str(error), "notice"))
+        service = _ask_service(settings)
+        next_runs = {name: datetime.fromisoformat(at) for name, at in service.get("next_runs", {}).items()}
+        document = standings(settings, next_runs, tell=lambda error: say(str(error), "notice"))
+        document["live"] = service.get("live")
         show = print_standings
     if as_json:
         print_json(document)
-    else:
-        show(document)
+        return
+    show(document)
+    if live := document.get("live"):
+        print_live(live)
+
+
+def _ask_service(settings: Settings) -> dict[str, Any]:
+    """How things stand with the running service of this mirror; nothing where there is none, or it does not talk to this user."""
+    from mirror.service.handover import ask, find_service
+
+    try:
+        place = find_service(settings, os.environ)
+        return ask(place, "status") if place is not None else {}
+    except (MirrorError, OSError):
+        return {}

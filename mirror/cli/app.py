@@ -214,6 +214,15 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     return update_wrapper(wrapped, command)
 
 
+def _show(error: click.ClickException) -> None:
+    from mirror.cli.logs import goes_to_journal
+
+    if goes_to_journal(os.environ):
+        say(error.format_message())
+    else:
+        error.show()
+
+
 _GLOBAL = ("-c", "--config", "-v", "-vv", "--verbose", "-q", "--quiet", "--log", "--version")
 
 
@@ -228,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             error = click.UsageError(f"{error.format_message()} {hint}", error.ctx)
         if "--json" in given:
             print_json({"error": error.format_message(), "exit_code": error.exit_code})
-        error.show()
+        _show(error)
         finish(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         # As early as this nothing has been begun.

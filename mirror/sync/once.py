@@ -125,7 +125,8 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
             run.journal.attempted({wish.name: wish.upstream for wish in run.wishes}, report.outcome, at=run.now())
         run.journal.finish(report.outcome, report.exit_code, report.requests, report.as_json(), at=run.now())
         step("run: finished")
-        UpstreamHours(index).add(run.watch.take(), at=run.now())
+        with suppress(sqlite3.Error):  # how upstreams answered changes nothing about how the run ended
+            UpstreamHours(index).add(run.watch.take(), at=run.now())
     except sqlite3.Error as error:
         damaged = damaged or shows_damage(index, error)
         report.outcome = "incomplete" if report.outcome == "complete" else report.outcome

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -267,3 +269,19 @@ def test_without_textfile_nothing_is_written(tmp_path: Path) -> None:
     settings = from_mapping({"root": str(tmp_path / "root")}, tmp_path, {}, offline=True)
     assert write_textfile(settings) is None
     assert list(tmp_path.iterdir()) == []
+
+
+# -- by Prometheus' own tool, where it is installed (Debian: package prometheus)
+
+needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+
+
+@needs_promtool
+def test_the_rules_fire_when_they_should() -> None:
+    subprocess.run(["promtool", "test", "rules", ROOT / "tests" / "alerts.yml"], check=True, timeout=60)
+
+
+@needs_promtool
+def test_prometheus_finds_nothing_to_say_about_the_metrics(text: str) -> None:
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout + done.stderr == ""

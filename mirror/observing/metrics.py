@@ -198,10 +198,10 @@ def _of_upstreams(observer: Observer, look: Look) -> Iterator[Metric]:
         [((found.upstream,), found.ratio or 0.0) for found in measured],
     )
     yield _gauge(
-        "upstream_measured_hours",
-        "Hours of the last 30 days in which it was asked.",
+        "upstream_measured_seconds",
+        "Time of the last 30 days in which it was asked, in whole hours.",
         ("upstream",),
-        [((found.upstream,), found.hours) for found in look.available],
+        [((found.upstream,), found.hours * 3600) for found in look.available],
     )
     promised = [(name, promised_availability(upstream.url)) for name, upstream in observer.settings.upstream.items()]
     yield _gauge(

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mirror.errors import ConfigError
 from mirror.events import Event, Note, Walled
+from mirror.hooks import sync_with_hooks
 from mirror.observing.observer import Observer
 from mirror.serving.app import Shared, make_app
 from mirror.serving.listener import Listener
@@ -158,10 +159,18 @@ async def test_a_wall_and_a_silent_upstream_are_told(served: Served) -> None:
 async def test_what_the_service_hands_in(served: Served) -> None:
     await served.sync()
     served.observer.service.stalled = lambda: 7200.0
-    served.observer.service.failing_hooks = lambda: ["load of daily"]
+    assert await served.codes() == (503, ["stalled"])
+
+
+async def test_a_command_that_fails_is_told_by_its_name(served: Served) -> None:
+    """As long as it has not succeeded, or been given up for good."""
+    served.mirror.tables = {"daily": {**EVERYTHING, "schedule": "daily 03:15", "on_complete": ["/bin/false"]}}
+    report = await sync_with_hooks(served.mirror.settings, emit=served.observer, now=served.mirror.clock, patience=HASTE)
+    assert report.outcome
     status, document = await served.health()
-    assert status == 503
-    assert [reason["code"] for reason in document["reasons"]] == ["stalled", "hooks"]
+    assert (status, [reason["code"] for reason in document["reasons"]]) == (200, ["hooks"])
+    assert document["reasons"][0]["message"] == "a command fails: on_complete of daily"
+    assert "inspire_mirror_hooks_failing 1.0" in (await served.get("/metrics"))[2]
 
 
 # -- metrics

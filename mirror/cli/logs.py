@@ -22,6 +22,8 @@ from mirror.events import (
     Event,
     Failed,
     FileKey,
+    HookFailed,
+    HookKey,
     Listed,
     ListingFailed,
     ListingRefused,
@@ -64,7 +66,7 @@ def goes_to_journal(environ: Mapping[str, str]) -> bool:
 def level_of(event: Event) -> Level:
     """How grave an event is."""
     match event:
-        case Failed() | ListingFailed() | ListingRefused() | NotUnpacked():
+        case Failed() | HookFailed() | ListingFailed() | ListingRefused() | NotUnpacked():
             return "error"
         case Walled():
             return "warning"
@@ -92,6 +94,8 @@ def facts_of(event: Event) -> dict[str, object]:
         if isinstance(value, FileKey):
             parts = (("upstream", value.upstream), ("resource", value.resource), ("sub_resource", value.sub_resource))
             found.update((part, text) for part, text in (*parts, ("file", value.file)) if text)
+        elif isinstance(value, HookKey):
+            found.update((part.name, getattr(value, part.name)) for part in fields(value) if getattr(value, part.name))
         elif name is not None and value is not None and value != "":
             found[name] = round(value, 3) if isinstance(value, float) else value
     return found

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from mirror.amounts import count_text, size_text
-from mirror.cli.render import clean
+from mirror.cli.render import clean, one_line, time_text
 from mirror.events import (
     Answered,
     Checking,
     Event,
     Failed,
+    HookDone,
+    HookFailed,
+    HookStarted,
     Listed,
     ListingFailed,
     ListingRefused,
@@ -69,6 +72,11 @@ def _always(event: Event) -> str | None:
             return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})" if attempts else f"{key}: {reason}"
         case NotUnpacked(key, _, reason):
             return f"not unpacked: {key.resource}/{key.sub_resource}: {reason}"
+        case HookStarted(key, _):
+            return f"running {key}"
+        case HookFailed(key, reason, attempt, next_try):
+            again = f"next try {time_text(next_try)}" if next_try else "given up until the next publication or sync --retry"
+            return f"{key} failed: {one_line(reason)} ({count_text(attempt, 'attempt')}; {again})"
         case Withdrawn(upstream, resource, sub_resource):
             return f"{upstream}: {resource}/{sub_resource} is no longer listed; kept here"
         case Note(text, "warning"):
@@ -92,6 +100,8 @@ def _verbose(event: Event) -> str | None:
             return f"published {key} ({size_text(size)}, {action})"
         case Unpacked(key, files, size):
             return f"unpacked {key.resource}/{key.sub_resource}: {count_text(files, 'file')}, {size_text(size)}"
+        case HookDone(key, seconds, output):
+            return f"{key} done in {seconds:.1f} s" + (f": {one_line(output)}" if output else "")
         case Retrying(_, what, reason, attempt, wait):
             return f"retrying {what} in {wait:.1f} s: {reason} (attempt {attempt})"
         case Restarted(key, reason):
@@ -149,7 +159,7 @@ def is_shown_if_quiet(event: Event) -> bool:
     """Whether an event is trouble."""
     if isinstance(event, Note):
         return event.level == "warning"
-    return isinstance(event, Failed | ListingFailed | ListingRefused | NotUnpacked | Walled)
+    return isinstance(event, Failed | HookFailed | ListingFailed | ListingRefused | NotUnpacked | Walled)
 
 
 def watcher(verbose: int, *, quiet: bool, log: Style = "auto", bars: bool = True) -> Lines | Bars | Log:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mirror.amounts import count_text, size_text
-from mirror.cli.render import clean, table, time_text
+from mirror.cli.render import clean, one_line, table, time_text
 
 
 def print_standings(document: Mapping[str, Any]) -> None:
@@ -38,6 +38,9 @@ def print_standings(document: Mapping[str, Any]) -> None:
         click.echo(clean(_parked_line(parked)))
     for failed in document["not_unpacked"]:
         click.echo(clean(f"not unpacked: {failed['resource']}/{failed['sub_resource']}: {failed['reason']}"))
+    for hook in document["hooks"]:
+        if hook["state"] != "waiting":
+            click.echo(clean(_hook_line(hook)))
     for unlisted in document["unlisted"]:
         click.echo(clean(f"not listed: {unlisted['what']} of {unlisted['upstream']}: {unlisted['reason']}"))
     click.echo(f"{count_text(document['files'], 'file')}, {size_text(document['bytes'])} under {document['root']}")
@@ -53,6 +56,15 @@ def _parked_line(parked: Mapping[str, Any]) -> str:
         return line  # found wrong here: nothing was tried yet
     next_try = time_text(parked["next_try"]) if parked["next_try"] else "with the next sync"
     return f"{line} ({count_text(parked['attempts'], 'attempt')}, the last {time_text(parked['last_try'])}; next try: {next_try})"
+
+
+def _hook_line(hook: Mapping[str, Any]) -> str:
+    about = f" for {hook['resource']}/{hook['sub_resource']}" if hook["sub_resource"] else ""
+    again = "next try: " + time_text(hook["next_try"]) if hook["next_try"] else "given up; `sync --retry` tries again"
+    return (
+        f"failing since {time_text(hook['since'])}: {hook['hook']} of {hook['subscription']}{about}: {one_line(hook['message'])} "
+        f"({count_text(hook['attempts'], 'attempt')}, the last {time_text(hook['last_try'])}; {again})"
+    )
 
 
 def print_live(live: Mapping[str, Any]) -> None:

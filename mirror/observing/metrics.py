@@ -122,6 +122,7 @@ def _of_mirror(observer: Observer, look: Look) -> Iterator[Metric]:
         ("upstream",),
         [((found.upstream,), found.since.timestamp()) for found in look.parked if found.since is not None],
     )
+    yield _gauge("hooks_failing", "Commands of hooks whose last try failed.", (), [((), len(look.failing_hooks))])
     yield from _of_subscriptions(look)
     yield from _of_runs(look)
     yield from _of_upstreams(observer, look)
@@ -243,7 +244,6 @@ def _of_service(observer: Observer) -> Iterator[Metric]:
         ("upstream",),
         [((name,), name in walled) for name in upstreams],
     )
-    yield _gauge("hooks_failing", "Commands of hooks whose last try failed.", (), [((), len(service.failing_hooks()))])
     yield _gauge(
         "subscription_next_run_timestamp_seconds",
         "When the schedule syncs it next.",

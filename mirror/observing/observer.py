@@ -53,6 +53,9 @@ class Look:
     runs: Sequence[PastRun] = ()
     subscriptions: Sequence[SubscriptionFacts] = ()
     available: Sequence[Available] = ()
+    failing_hooks: Sequence[str] = ()
+    """The commands whose last try failed, in words for people."""
+
     silent: dict[str, int] = field(default_factory=dict)
     """The last hours, of one day, in which each upstream was asked and answered nothing."""
 
@@ -67,9 +70,6 @@ class Service:
 
     stalled: Callable[[], float] = lambda: 0.0
     """For how many seconds the run under way has shown no progress, beyond what is allowed; 0 where it has."""
-
-    failing_hooks: Callable[[], Sequence[str]] = tuple
-    """The commands whose last try failed, in words for people."""
 
 
 class Observer:
@@ -126,7 +126,7 @@ class Observer:
             look.problem,
             look.no_index,
             refused,
-            self.service.failing_hooks(),
+            look.failing_hooks,
             self.service.stalled(),
         )
 
@@ -169,6 +169,7 @@ class Observer:
             standings={name: row for name, row in rows.items() if name in self.settings.subscription},
             by_state=observed.by_state(),
             parked=observed.parked(),
+            failing_hooks=[_hook_text(row) for row in reader.hooks() if row["state"] != "waiting"],
             runs=observed.last_runs(),
             subscriptions=self._subscriptions(rows, first, unlisted, observed.wrong()),
             available=[available(name, [h.counts for h in measured if h.upstream == name]) for name in self.settings.upstream],
@@ -202,6 +203,11 @@ class Observer:
                 )
             )
         return facts
+
+
+def _hook_text(row: Mapping[str, Any]) -> str:
+    about = f" for {row['resource']}/{row['sub_resource']}" if row["sub_resource"] else ""
+    return f"{row['hook']} of {row['subscription']}{about}"
 
 
 def _silent(hours: Sequence[UpstreamHour], at: datetime) -> int:

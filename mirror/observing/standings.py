@@ -34,6 +34,7 @@ def standings(
         "parked": [],
         "unlisted": [],
         "not_unpacked": [],
+        "hooks": [],
     }
     known: dict[str, dict[str, Any]] = {}
     try:
@@ -45,7 +46,7 @@ def standings(
             known = {row["subscription"]: row for row in reader.subscriptions()}
             document["files"], document["bytes"] = reader.totals()
             document["last_run"], document["parked"], document["unlisted"] = reader.last_run(), reader.parked(), reader.unlisted()
-            document["not_unpacked"] = reader.not_unpacked()
+            document["not_unpacked"], document["hooks"] = reader.not_unpacked(), reader.hooks()
         finally:
             reader.close()
         if document["last_run"] and not document["last_run"]["finished_at"]:

@@ -140,7 +140,7 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Show the plan instead; the same as `plan`.")
 @click.option("--wait", is_flag=True, help="Wait for a running sync instead of ending with exit code 3.")
-@click.option("--retry", is_flag=True, help="Try parked files now, whatever their next try.")
+@click.option("--retry", is_flag=True, help="Try parked files and failed commands now, whatever their next try.")
 @json_option
 @pass_invocation
 @reports_errors
@@ -163,11 +163,11 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
 
 
 def _by_itself(invocation: Invocation, names: Sequence[str], *, wait: bool, retry: bool) -> Report:
-    from mirror.sync import sync as run_sync
+    from mirror.hooks import sync_with_hooks
 
     settings = _settings(invocation)
     with invocation.watcher() as watch:
-        report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
+        report = run_until_signal(sync_with_hooks(settings, names, emit=watch, wait=wait, retry=retry))
     if settings.service.textfile is not None:
         from mirror.observing.textfile import write_textfile
 

@@ -24,6 +24,7 @@ from mirror.service.control import Control
 from mirror.service.jobs import Job
 from mirror.service.memory import sole_service
 from mirror.service.notify import Notify
+from mirror.service.outlook import Outlook
 from mirror.service.place import socket_to_serve
 from mirror.service.pulse import Pulse
 from mirror.service.runner import Runner
@@ -71,13 +72,17 @@ class Service:
         self._socket = socket_to_serve(settings, environ)
         self._environ = environ
         self._pulse = Pulse(settings.service.stalled_after.total_seconds(), clock)
-        self._emit = emit
-        self._runner = Runner(
-            settings, fan_out(self._pulse, emit), now, share=share_of_host(), patience=patience, finish=self._finish
-        )
+        self._outlook = Outlook(settings, emit, now=now, clock=clock)
+        self._emit = fan_out(self._outlook, emit)
+        heard = fan_out(self._pulse, self._emit)  # only a run's own words are its pulse
+        self._runner = Runner(settings, heard, now, share=share_of_host(), patience=patience, finish=self._finish)
         self._hooks = HookRunner(lambda: self.settings, self._emit, now)
         self._finishing: set[asyncio.Task[None]] = set()
         self._control = Control(self._runner, self.live)
+        seen = self._outlook.observer.service
+        seen.waiting = lambda: len(self._runner.waiting)
+        seen.next_runs = lambda: {due.name: due.at for due in self._runner.agenda()}
+        seen.stalled = lambda: self._pulse.still if self._told_stalled else 0.0
         self._ended_by: signal.Signals | None = None
         self._stop = asyncio.Event()
         self._told_stalled = False
@@ -100,6 +105,7 @@ class Service:
                 self._heed_signals()
                 self._runner.start()
                 await stack.enter_async_context(self._control.listening(self._socket))
+                await stack.enter_async_context(self._outlook.open())
                 self._notify.ready(self.status())
                 self._emit(Note(f"the service of {self.settings.root} is up: {self.status()}", "notice"))
                 heart = asyncio.create_task(self._beat())
@@ -150,6 +156,7 @@ class Service:
             self._check_reload(fresh)
             self._runner.reload(fresh)
             self._hooks.wake()
+            self._outlook.configure(fresh)
         except (ConfigError, ValueError) as error:
             for line in str(error).splitlines():
                 self._emit(Note(line, "warning"))
@@ -176,6 +183,7 @@ class Service:
             "pid": os.getpid(),
             "current": None if current is None else {"subscriptions": list(current.names), "origin": current.origin},
             "queue": [list(job.names) for job in self._runner.waiting],
+            "live": self._outlook.live(),
             "next_runs": {due.name: due.at.isoformat(timespec="seconds") for due in self._runner.agenda()},
         }
 

@@ -4,7 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow kill promises fuzz year lint bench lock clean
+# make install: below PREFIX, for packagers below DESTDIR; bound to the minor version of PYTHON.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+BUILD := build/$(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag)' || echo none)
+PLACES = --destdir "$(DESTDIR)" --prefix "$(PREFIX)" --sysconfdir "$(SYSCONFDIR)" \
+	$(if $(UNITDIR),--unitdir "$(UNITDIR)") $(if $(ZSHDIR),--zshdir "$(ZSHDIR)")
+
+.PHONY: demo test test-slow kill promises fuzz year lint bench lock clean wheels install uninstall deb
 
 demo: $(STAMP)            ## sync from a small sample upstream on loopback and show the result; offline
 	$(BIN)/inspire-mirror demo
@@ -39,6 +47,29 @@ bench: $(STAMP)           ## measurements against real peers: nginx, curl, aria2
 lock: $(STAMP)            ## pin what the tests run with
 	$(BIN)/pip freeze --exclude-editable --exclude inspire-mirror | LC_ALL=C sort -f > requirements-test.lock
 
+wheels: $(BUILD)/wheels/.made   ## fetch and build what `make install` installs; the only step of it that needs a network
+
+install: $(BUILD)/wheels/.made  ## install below PREFIX
+	$(PYTHON) packing/install.py install $(PLACES) --wheels $(BUILD)/wheels --pip $(BUILD)/tools/bin/pip
+
+uninstall:                      ## remove exactly that; config and mirror are kept
+	$(PYTHON) packing/install.py uninstall $(PLACES)
+
+deb:                            ## a Debian package, in build/
+	rm -rf build/deb
+	$(MAKE) install PYTHON=/usr/bin/python3 DESTDIR=build/deb PREFIX=/usr SYSCONFDIR=/etc ZSHDIR=/usr/share/zsh/vendor-completions
+	/usr/bin/python3 packing/deb.py build/deb build
+
+$(BUILD)/tools/bin/pip: Makefile
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv --clear $(BUILD)/tools
+	touch $@
+
+$(BUILD)/wheels/.made: $(BUILD)/tools/bin/pip pyproject.toml requirements-test.lock $(shell find mirror -name '*.py' -o -name '*.sql')
+	rm -rf $(BUILD)/wheels
+	$(BUILD)/tools/bin/pip wheel --quiet --disable-pip-version-check --constraint requirements-test.lock --wheel-dir $(BUILD)/wheels .
+	touch $@
+
 $(STAMP): pyproject.toml requirements-test.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
@@ -46,4 +77,4 @@ $(STAMP): pyproject.toml requirements-test.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache inspire-mirror-demo
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache inspire-mirror-demo build

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from email.utils import format_datetime
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent / "debian"
@@ -82,7 +82,7 @@ def _finish_docs(tree: Path, version: str) -> None:
     """What Debian wants of every package: copyright, a changelog, and long texts packed."""
     doc = tree / "usr/share/doc/inspire-mirror"
     (doc / "copyright").write_text(_COPYRIGHT, "utf-8")
-    day = format_datetime(datetime.now(timezone.utc))
+    day = format_datetime(datetime.now(UTC))
     entry = f"inspire-mirror ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- {MAINTAINER}  {day}\n"
     (doc / "changelog.gz").write_bytes(gzip.compress(entry.encode(), 9, mtime=0))
     (doc / "LICENSE").unlink(missing_ok=True)
@@ -95,7 +95,6 @@ def _finish_docs(tree: Path, version: str) -> None:
     for path in tree.rglob("*"):
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
-    (tree / "usr/lib/inspire-mirror/lib64").unlink(missing_ok=True)
 
 
 def _output(command: list[str]) -> str:

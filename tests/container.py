@@ -34,6 +34,7 @@ PACKAGES = ("systemd", "systemd-sysv", "dbus", "make", "python3", "libgcc-s1", "
 _TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "dpkg-deb", "make")
 _CACHE = Path("/var/cache/inspire-mirror-tests")
 _POLL = 0.05
+_LANDLOCK = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
 _STOP_BOOTED = signal.SIGRTMIN + 4
 """Tells PID 1 to power off, if it is systemd."""
 
@@ -215,7 +216,7 @@ def _running(root: Path, folder: Path) -> Iterator[int]:
         notices.settimeout(60)
         command = ["systemd-nspawn", "--quiet", f"--directory={root}", "--boot", "--register=no", "--keep-unit", "--notify-ready=yes"]
         # Landlock, which the sandbox of the archives needs, is on no list of nspawn's; outside of containers nothing filters it.
-        command += ["--console=pipe", "--hostname=mirror", "--resolv-conf=off", "--timezone=off", "--system-call-filter=@sandbox"]
+        command += ["--console=pipe", "--hostname=mirror", "--resolv-conf=off", "--timezone=off", f"--system-call-filter={_LANDLOCK}"]
         process = subprocess.Popen(
             command,
             env={"PATH": PATH, "NOTIFY_SOCKET": str(folder / "notify")},

@@ -214,7 +214,27 @@ class Note(Event):
     """A line for people: something they would want to know."""
 
     message: str
-    level: Literal["debug", "info", "warning"] = "info"
+    level: Literal["debug", "info", "notice", "warning"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegan(Event):
+    """The service begins a sync of the subscriptions `names`, by its schedule or because a command asked for it."""
+
+    names: tuple[str, ...]
+    origin: Literal["schedule", "command"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded(Event):
+    """A sync of the service has ended, after publishing `files` and fetching `bytes`: as runs end, or `failed` before it began."""
+
+    names: tuple[str, ...]
+    outcome: str
+    reason: str
+    seconds: float
+    files: int = 0
+    bytes: int = 0
 
 
 Emit = Callable[[Event], None]

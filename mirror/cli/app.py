@@ -60,6 +60,7 @@ _COMMANDS = {
     "status": "ask",
     "verify": "runs",
     "prune": "prune",
+    "run": "service",
     "demo": "demo",
 }
 """The module of each command, in the order of a first use."""

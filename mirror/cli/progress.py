@@ -25,6 +25,8 @@ from mirror.events import (
     Requested,
     Restarted,
     Retrying,
+    RunBegan,
+    RunEnded,
     TransferStarted,
     Unpacked,
     Verified,
@@ -67,6 +69,13 @@ def _always(event: Event) -> str | None:
             return f"{upstream}: {resource}/{sub_resource} is no longer listed; kept here"
         case Note(text, "warning"):
             return f"warning: {text}"
+        case Note(text, "notice"):
+            return text
+        case RunBegan(names, origin):
+            return f"syncing {', '.join(names)}, {'by schedule' if origin == 'schedule' else 'as a command asked'}"
+        case RunEnded(names, outcome, reason, seconds, files, size):
+            done = f"{count_text(files, 'file')} published, {size_text(size)} fetched"
+            return f"{outcome} after {seconds:.0f} s: {', '.join(names)}; {done}" + (f": {reason}" if reason else "")
         case _:
             return None
 

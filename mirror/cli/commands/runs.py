@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import sys
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -147,21 +149,60 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
     """Bring the mirror up to date with the subscriptions NAME (default: all), once.
 
     Ends with exit code 0 only if everything wanted is here and verified. Ctrl-C stops it cleanly; the next sync goes on from there.
-    """
-    from mirror.cli.progress import watcher
-    from mirror.sync import sync as run_sync
 
+    Where the service runs, it does the sync, and this command shows how it goes; Ctrl-C then asks whether to leave it running.
+    """
     if dry_run:
         finish(show_plan(invocation, names, retry=retry, as_json=as_json))
-    settings = _settings(invocation)
-    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
-        report = run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
+    report = _by_service(invocation, names, wait=wait, retry=retry) or _by_itself(invocation, names, wait=wait, retry=retry)
     if as_json:
         print_json(report.as_json())
         _print_end(report)
     elif not (invocation.quiet and report.exit_code == 0):
         _print_sync(report)
     finish(report.exit_code)
+
+
+def _by_itself(invocation: Invocation, names: Sequence[str], *, wait: bool, retry: bool) -> Report:
+    from mirror.cli.progress import watcher
+    from mirror.sync import sync as run_sync
+
+    settings = _settings(invocation)
+    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
+        return run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
+
+
+def _by_service(invocation: Invocation, names: Sequence[str], *, wait: bool, retry: bool) -> Report | None:
+    """Have the running service do it, and watch; None where no service of this mirror runs.
+
+    Ctrl-C leaves it running there; on a terminal it asks first. What this user's config says is not looked at but for the root.
+    """
+    from mirror.cli.progress import watcher
+    from mirror.service.handover import Handed, find_service
+
+    place = find_service(invocation.settings(offline=True), os.environ)
+    if place is None:
+        return None
+    with Handed(place, names, retry=retry, wait=wait) as handed:
+        while True:
+            try:
+                with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
+                    return handed.follow(watch)
+            except KeyboardInterrupt:
+                if not _stop_it():
+                    click.echo("inspire-mirror: left running in the service; `inspire-mirror status` tells how it goes", err=True)
+                    raise
+                handed.cancel()
+
+
+def _stop_it() -> bool:
+    """Whether a sync in the hands of the service is to be stopped; where nobody can be asked, it is not."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return not click.confirm("Leave the sync running in the service?", default=True, err=True)
+    except click.Abort:
+        return False
 
 
 def _print_sync(report: Report) -> None:

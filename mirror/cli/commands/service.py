@@ -1,0 +1,33 @@
+"""`run`: the service."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors
+
+
+@click.command(short_help="Be the service: sync by the clock and on demand.")
+@json_option
+@pass_invocation
+@reports_errors
+def run(invocation: Invocation, as_json: bool) -> None:
+    """Keep the mirror in sync: each subscription by its `schedule`, and whatever `sync` asks for. Stays up until it is told to end.
+
+    One per mirror. SIGTERM and Ctrl-C end it within 10 seconds, and lose nothing; SIGHUP has it read its config again. The systemd
+    unit inspire-mirror.service starts this.
+    """
+    from mirror.cli.progress import Lines
+    from mirror.service.service import serve
+    from mirror.settings import warnings
+
+    settings = invocation.settings()
+    if not invocation.quiet:
+        for remark in warnings(settings):
+            click.echo(f"warning: {remark}", err=True)
+    ended = asyncio.run(serve(settings, invocation.settings, Lines(invocation.verbose, quiet=invocation.quiet)))
+    if as_json:
+        print_json({"signal": ended.by.name, "runs": ended.runs, "exit_code": ended.exit_code})
+    finish(ended.exit_code)

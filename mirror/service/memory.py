@@ -1,0 +1,83 @@
+"""What the service remembers through restarts: one small file, replaced whole; whoever loses it has runs made up, nothing worse."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mirror.errors import GuardRefused, Locked, os_error_text
+from mirror.planning.agenda import Turn
+from mirror.service.place import service_folder
+
+_FILE = "turns.json"
+_LARGEST = 1 << 20
+
+
+def read_turns(root: Path) -> dict[str, Turn]:
+    """The turns by subscription; what cannot be read is not remembered."""
+    try:
+        with (service_folder(root) / _FILE).open("rb") as file:
+            known = json.loads(file.read(_LARGEST))
+        return {str(name): _turn(facts) for name, facts in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
+        return {}
+
+
+def write_turns(root: Path, turns: Mapping[str, Turn]) -> None:
+    """Replace what was remembered. Raises OSError."""
+    folder = service_folder(root)
+    fresh = folder / f"{_FILE}.new"
+    text = json.dumps({name: _facts(turn) for name, turn in turns.items()}, indent=1)
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(folder / _FILE)
+
+
+def _turn(facts: Mapping[str, Any]) -> Turn:
+    served, retry_at, begun_at = (_moment(facts.get(name)) for name in ("served", "retry_at", "begun_at"))
+    return Turn(served, int(facts.get("failures", 0)), retry_at, begun_at, int(facts.get("crashes", 0)))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _facts(turn: Turn) -> dict[str, object]:
+    values = {place.name: getattr(turn, place.name) for place in fields(Turn)}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+@contextmanager
+def sole_service(root: Path) -> Iterator[None]:
+    """Be the one service of this root. Raises Locked where there is one, GuardRefused where the root cannot be written."""
+    folder = service_folder(root)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.is_symlink():
+            raise GuardRefused(f"{folder} is a link, where only what this program made should be; move it away")
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        raise GuardRefused(
+            f"cannot write to the mirror at {root}: {os_error_text(error)}; check the folder and its owner"
+        ) from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
+            raise Locked(f"the service of {root} runs already (pid {holder}); there is one per mirror", holder=holder) from None
+        os.ftruncate(fd, 0)
+        with suppress(OSError):
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,261 @@
+"""Carries out what is due and what is handed over, one sync after the other; what is due at the same time is one sync.
+
+What is handed over comes first. While the window is closed nothing scheduled begins, and what is under way is broken off: its
+partial files stay, and it is due again when the window opens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from mirror.errors import IndexUnusable, MirrorError, os_error_text
+from mirror.events import Emit, Note, RunBegan, RunEnded, fan_out
+from mirror.planning.agenda import Turn, allowed_from, begun, crashed, due_at, ended
+from mirror.planning.schedule import Timing
+from mirror.planning.timetable import Window
+from mirror.service.jobs import Job
+from mirror.service.memory import read_turns, write_turns
+from mirror.service.timing import timings, window_of
+from mirror.settings import Settings
+from mirror.store.catalogue import to_text
+from mirror.store.query import Reader
+from mirror.sync import Clock, Report, sync
+from mirror.upstream.session import Patience
+
+_LOOK = 30.0  # seconds: a clock that was set is noticed after so long
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A scheduled subscription, and when its next run begins."""
+
+    name: str
+    at: datetime
+
+
+class Runner:
+    """The work of the service. One object for its whole life; `reload` gives it other settings."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        emit: Emit,
+        now: Clock,
+        *,
+        share: float = 0.0,
+        patience: Patience | None = None,
+        after: Callable[[Job], None] = lambda job: None,
+    ) -> None:
+        """`share` is that of this host in the jitter, 0 to 1; `after` is called when a job has ended."""
+        self.settings = settings
+        self.current: Job | None = None
+        self.runs = 0
+        self._emit = emit
+        self._now = now
+        self._share = share
+        self._patience = patience
+        self._after = after
+        self._handed: deque[Job] = deque()
+        self._turns: dict[str, Turn] = {}
+        self._timings: dict[str, Timing] = {}
+        self._window: tuple[Window | None, tzinfo] = window_of(settings)
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[Report] | None = None
+
+    # -- what is due
+
+    def start(self) -> None:
+        """Take up what is remembered. Call once, before `run`."""
+        self._timings = timings(self.settings, self._share)
+        turns, now = read_turns(self.settings.root), self._now()
+        for name, timing in self._timings.items():
+            turn = turns.get(name, Turn())
+            self._turns[name] = crashed(turn, timing, now) if turn.begun_at is not None else turn
+        self._remember()
+
+    def reload(self, settings: Settings) -> None:
+        """Go on with other settings. A run under way ends with those that it began with."""
+        self.settings = settings
+        self._window = window_of(settings)
+        self._timings = timings(settings, self._share)
+        for name in self._timings:
+            self._turns.setdefault(name, Turn())
+        self._wake.set()
+
+    def agenda(self) -> list[Due]:
+        """The scheduled subscriptions, the next one first."""
+        now = self._now()
+        found = [
+            Due(name, allowed_from(due_at(timing, self._turns[name], now), *self._window)) for name, timing in self._timings.items()
+        ]
+        return sorted(found, key=lambda due: (due.at, due.name))
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone in which people are told hours."""
+        return self._window[1]
+
+    @property
+    def waiting(self) -> list[Job]:
+        """What was handed over and has not begun."""
+        return list(self._handed)
+
+    # -- what is handed over
+
+    def hand(self, job: Job) -> None:
+        """Carry out this one too."""
+        self._handed.append(job)
+        self._wake.set()
+
+    def withdraw(self, job: Job) -> None:
+        """Stop a job that was handed over, or do not begin it."""
+        job.cancel()
+        if job in self._handed:
+            self._handed.remove(job)
+            job.end(Report(outcome="interrupted", reason="withdrawn before it began; nothing was done"))
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way is broken off, and its partial files stay."""
+        self._stopping = True
+        self._cancel()
+        for job in self.waiting:
+            self.withdraw(job)
+        self._wake.set()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    # -- the work
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        while not self._stopping:
+            self._wake.clear()
+            if (job := self._next()) is not None:
+                await self._carry_out(job)
+                continue
+            await self._sleep()
+
+    def _next(self) -> Job | None:
+        if self._handed:
+            return self._handed.popleft()
+        now = self._now()
+        due = tuple(due.name for due in self.agenda() if due.at <= now)
+        return Job(due, "schedule") if due else None
+
+    async def _sleep(self) -> None:
+        agenda = self.agenda()
+        wait = min(_LOOK, max(0.0, (agenda[0].at - self._now()).total_seconds())) if agenda else _LOOK
+        try:
+            async with asyncio.timeout(wait):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _carry_out(self, job: Job) -> None:
+        settings, began = self.settings, self._now()
+        self._begin(job, began)
+        emit: Emit = fan_out(self._emit, job.emit)
+        report: Report | None = None
+        error: MirrorError | None = None
+        self._task = asyncio.create_task(
+            sync(settings, job.names, emit=emit, wait=job.wait, now=self._now, patience=self._patience, retry=job.retry)
+        )
+        job.on_cancel = self._cancel
+        if job.cancelled or self._stopping:
+            self._task.cancel()
+        try:
+            closed = await self._watch_window(job, self._task)
+            report = self._task.result()
+            if closed and report.outcome == "interrupted":
+                report.reason = (
+                    f"the window {settings.service.window} has closed; what was fetched is kept, and the run goes on in the next"
+                )
+        except MirrorError as problem:
+            error = problem
+        except asyncio.CancelledError:
+            report = Report(outcome="interrupted", reason="interrupted before it began; nothing was done")
+        except OSError as problem:
+            error = MirrorError(os_error_text(problem))
+        except Exception as problem:  # a mistake of ours: told in full, and the other subscriptions go on
+            for line in traceback.format_exception(problem):
+                for part in line.splitlines():
+                    emit(Note(part, "warning"))
+            error = MirrorError(f"a mistake in this program ended the run ({type(problem).__name__}: {problem}); please report it")
+        finally:
+            self._task = None
+        self._end(job, report, error, settings, began)
+
+    async def _watch_window(self, job: Job, task: asyncio.Task[Report]) -> bool:
+        """Wait for the run to end, but no longer than the window is open; returns whether that has closed."""
+        window, zone = self._window
+        if job.origin == "command" or window is None:
+            await asyncio.wait({task})
+            return False
+        while not task.done() and window.is_open(self._now(), zone):
+            until = (window.next_change(self._now(), zone) - self._now()).total_seconds()
+            await asyncio.wait({task}, timeout=min(_LOOK, max(0.1, until)))
+        if task.done():
+            return False
+        task.cancel()
+        await asyncio.wait({task})
+        return True
+
+    def _begin(self, job: Job, at: datetime) -> None:
+        self.current = job
+        if job.origin == "schedule":
+            for name in job.names:
+                self._turns[name] = begun(self._turns[name], at)
+            self._remember()
+        self._emit(RunBegan(job.names, job.origin))
+
+    def _end(self, job: Job, report: Report | None, error: MirrorError | None, settings: Settings, began: datetime) -> None:
+        self.runs += 1
+        at = self._now()
+        outcomes = _outcomes(settings, job.names, report, began)
+        for name in job.names:
+            turn, timing = self._turns.get(name), self._timings.get(name)
+            if turn is None or timing is None:
+                continue
+            if job.origin == "schedule":
+                self._turns[name] = ended(turn, timing, outcomes[name], at)
+            elif outcomes[name] == "complete" and turn.failures:
+                self._turns[name] = Turn(turn.served)
+        self._remember()
+        self.current = None
+        outcome, reason = (report.outcome, report.reason) if report is not None else ("failed", str(error))
+        files, size = (report.done["add"] + report.done["replace"], report.done["bytes"]) if report is not None else (0, 0)
+        self._emit(RunEnded(job.names, outcome, reason, (at - began).total_seconds(), files, size))
+        job.end(report, error)
+        self._after(job)
+
+    def _remember(self) -> None:
+        try:
+            write_turns(self.settings.root, self._turns)
+        except OSError as error:  # a full disk: after a restart a run is made up that need not be
+            self._emit(Note(f"cannot write down when runs are due: {os_error_text(error)}", "warning"))
+
+
+def _outcomes(settings: Settings, names: Sequence[str], report: Report | None, began: datetime) -> dict[str, str]:
+    """How a run ended for each of its subscriptions: one may be complete where another is not."""
+    if report is None:
+        return dict.fromkeys(names, "failed")
+    found = dict.fromkeys(names, report.outcome)
+    if report.outcome in ("complete", "interrupted"):
+        return found
+    try:
+        with closing(Reader(settings.root)) as reader:
+            for row in reader.subscriptions():
+                if row["subscription"] in found and row["outcome"] and (row["last_run"] or "") >= to_text(began):
+                    found[row["subscription"]] = row["outcome"]
+    except (IndexUnusable, OSError):
+        pass
+    return found

@@ -9,10 +9,11 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
 BUILD := build/$(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag)' || echo none)
+PIP_QUIET := --quiet --disable-pip-version-check
 PLACES = --destdir "$(DESTDIR)" --prefix "$(PREFIX)" --sysconfdir "$(SYSCONFDIR)" \
 	$(if $(UNITDIR),--unitdir "$(UNITDIR)") $(if $(ZSHDIR),--zshdir "$(ZSHDIR)")
 
-.PHONY: demo test test-slow kill promises fuzz year lint bench lock clean wheels install uninstall deb
+.PHONY: demo test test-slow systemd kill promises fuzz year lint bench lock clean wheels install uninstall deb
 
 demo: $(STAMP)            ## sync from a small sample upstream on loopback and show the result; offline
 	$(BIN)/inspire-mirror demo
@@ -22,6 +23,9 @@ test: lint                ## every check and every test
 
 test-slow: $(STAMP)       ## the scale and kill tests too
 	$(BIN)/pytest -m "slow or not slow"
+
+systemd: $(STAMP)         ## install, run, kill and uninstall it all on a real systemd, in a container; as root, on Debian
+	$(BIN)/pytest -m systemd tests/test_systemd.py tests/test_systemd_units.py
 
 kill: $(STAMP)            ## kill -9 at random points of a sync, 1,000 times
 	KILLS=$${KILLS:-1000} $(BIN)/pytest -m slow tests/test_kill.py -s
@@ -50,24 +54,33 @@ lock: $(STAMP)            ## pin what the tests run with
 wheels: $(BUILD)/wheels/.made   ## fetch and build what `make install` installs; the only step of it that needs a network
 
 install: $(BUILD)/wheels/.made  ## install below PREFIX
-	$(PYTHON) packing/install.py install $(PLACES) --wheels $(BUILD)/wheels --pip $(BUILD)/tools/bin/pip
+	$(PYTHON) packing/install.py install $(PLACES) --wheels $(BUILD)/wheels --tools $(BUILD)/tools $(INSTALL_OPTIONS)
 
 uninstall:                      ## remove exactly that; config and mirror are kept
 	$(PYTHON) packing/install.py uninstall $(PLACES)
 
 deb:                            ## a Debian package, in build/
 	rm -rf build/deb
-	$(MAKE) install PYTHON=/usr/bin/python3 DESTDIR=build/deb PREFIX=/usr SYSCONFDIR=/etc ZSHDIR=/usr/share/zsh/vendor-completions
+	$(MAKE) install PYTHON=/usr/bin/python3 DESTDIR=build/deb PREFIX=/usr SYSCONFDIR=/etc ZSHDIR=/usr/share/zsh/vendor-completions \
+		INSTALL_OPTIONS=--no-compile
 	/usr/bin/python3 packing/deb.py build/deb build
 
-$(BUILD)/tools/bin/pip: Makefile
+$(BUILD)/tools/.made:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv --clear $(BUILD)/tools
+	touch $(BUILD)/tools/.made
+
+# What others have made changes rarely, and is not fetched again for a change of ours.
+$(BUILD)/wheels/.made: $(BUILD)/needed/.made $(shell find mirror -name '*.py')
+	rm -rf $(BUILD)/wheels
+	$(BUILD)/tools/bin/python -m pip wheel $(PIP_QUIET) --no-deps --wheel-dir $(BUILD)/wheels .
+	ln $(BUILD)/needed/*.whl $(BUILD)/wheels
 	touch $@
 
-$(BUILD)/wheels/.made: $(BUILD)/tools/bin/pip pyproject.toml requirements-test.lock $(shell find mirror -name '*.py' -o -name '*.sql')
-	rm -rf $(BUILD)/wheels
-	$(BUILD)/tools/bin/pip wheel --quiet --disable-pip-version-check --constraint requirements-test.lock --wheel-dir $(BUILD)/wheels .
+$(BUILD)/needed/.made: $(BUILD)/tools/.made pyproject.toml requirements-test.lock
+	rm -rf $(BUILD)/needed
+	$(BUILD)/tools/bin/python -m pip wheel $(PIP_QUIET) --constraint requirements-test.lock --wheel-dir $(BUILD)/needed .
+	rm $(BUILD)/needed/inspire_mirror-*.whl
 	touch $@
 
 $(STAMP): pyproject.toml requirements-test.lock

@@ -70,7 +70,7 @@ def package(tree: Path, out: Path) -> Path:
         (control / script).write_text((SOURCE / script).read_text("utf-8").replace("@HOME@", HOME), "utf-8")
         (control / script).chmod(0o755)
     target = out / f"inspire-mirror_{version}_{words['architecture']}.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", tree, target], check=True)
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "-z2", "--build", tree, target], check=True)
     return target
 
 

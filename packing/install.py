@@ -95,7 +95,7 @@ class Tree:
                 self.folders.append(str(each))
 
 
-def install(places: Places, wheels: Path, pip: Path) -> None:
+def install(places: Places, wheels: Path, tools: Path, *, compiled: bool = True) -> None:
     """Put everything in place. Raises OSError, or CalledProcessError where a step that is another program's has failed."""
     tree = Tree(places)
     old_files, old_folders = installed(places)
@@ -103,7 +103,7 @@ def install(places: Places, wheels: Path, pip: Path) -> None:
     fresh = places.home.with_name(f".{NAME}.new")
     for leftover in (fresh, places.home.with_name(f".{NAME}.old")):
         shutil.rmtree(places.real(leftover), ignore_errors=True)
-    make_environment(places, fresh, wheels, pip)
+    make_environment(places, fresh, wheels, tools, compiled=compiled)
     python = str(places.real(fresh) / "bin/python")
     manual = _output([python, "-I", str(SOURCE / "packing/manual.py")])
     completions = {shell: _output([python, "-I", "-m", "mirror"], _INSPIRE_MIRROR_COMPLETE=f"{shell}_source") for shell in SHELLS}
@@ -146,17 +146,17 @@ def installed(places: Places) -> tuple[set[str], list[str]]:
     return set(listed["files"]), list(listed["folders"])
 
 
-def make_environment(places: Places, folder: Path, wheels: Path, pip: Path) -> None:
+def make_environment(places: Places, folder: Path, wheels: Path, tools: Path, *, compiled: bool) -> None:
     """A virtual environment with the program in it that can be moved, and holds no word of where it was made.
 
-    It has no pip: an upgrade is another install. Its interpreter is named by its minor version, which it is bound to.
+    `tools` is one with a pip. The new one has none, as an upgrade is another install. Its interpreter is named by its minor version, which it is bound to.
     """
     real = places.real(folder)
     venv.EnvBuilder(symlinks=True, with_pip=False).create(real)
     python = real / "bin/python"
     interpreter = python.resolve()
     subprocess.run(
-        [pip, "--python", python, "--disable-pip-version-check", "--no-cache-dir", "install", "--quiet", "--no-compile"]
+        [tools / "bin/python", "-m", "pip", "--python", python, "--disable-pip-version-check", "--no-cache-dir", "install", "--quiet", "--no-compile"]
         + ["--root-user-action=ignore", "--no-index", "--find-links", wheels, NAME],
         check=True,
     )
@@ -173,8 +173,9 @@ def make_environment(places: Places, folder: Path, wheels: Path, pip: Path) -> N
         shutil.rmtree(needless)  # for the plugins of sqlite-utils' own command, which is not there either
     for record in real.glob("lib/python*/site-packages/*.dist-info/direct_url.json"):
         record.unlink()  # the folder of the wheels
-    # The folder gets its name at the end, and tracebacks must say that one.
-    subprocess.run([python, "-I", "-m", "compileall", "-q", "-s", real, "-p", places.home, real / "lib"], check=True)
+    if compiled:
+        # The folder gets its name at the end, and tracebacks must say that one.
+        subprocess.run([python, "-I", "-m", "compileall", "-q", "-s", real, "-p", places.home, real / "lib"], check=True)
     for path in [real, *real.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
@@ -279,7 +280,8 @@ def main() -> None:
     parser.add_argument("--unitdir", type=Path)
     parser.add_argument("--zshdir", type=Path)
     parser.add_argument("--wheels", type=Path)
-    parser.add_argument("--pip", type=Path)
+    parser.add_argument("--tools", type=Path)
+    parser.add_argument("--no-compile", dest="compiled", action="store_false")
     given = parser.parse_args()
     for name in ("prefix", "sysconfdir", "unitdir", "zshdir"):
         path = getattr(given, name)
@@ -295,7 +297,7 @@ def main() -> None:
     try:
         if given.action == "install":
             os.umask(0o022)
-            install(places, given.wheels.absolute(), given.pip.absolute())
+            install(places, given.wheels.absolute(), given.tools.absolute(), compiled=given.compiled)
             tell_system(places)
             print(f"installed below {places.real(places.prefix)}; the config is {places.sysconfdir / NAME}/{NAME}.toml")
         else:

@@ -51,7 +51,7 @@ def why_not() -> str | None:
         return f"{', '.join(missing)} not installed (Debian packages: mmdebstrap systemd-container dpkg-dev make)"
     with tempfile.TemporaryDirectory() as folder:
         try:
-            with booted(base_root(), Path(folder)) as container:
+            with in_memory(Path(folder)), booted([base_root()], Path(folder)) as container:
                 container.run("true")
         except (subprocess.SubprocessError, OSError, NotBooted) as error:
             return f"no container can be booted: {error}"
@@ -102,8 +102,7 @@ class Entry:
 class Container:
     """A booted system. Commands run in its namespaces, as root unless they say otherwise."""
 
-    def __init__(self, root: Path, leader: int) -> None:
-        self.root = root
+    def __init__(self, leader: int) -> None:
         self.leader = leader
 
     def argv(self, *command: str | Path) -> list[str]:
@@ -190,21 +189,29 @@ def _entry(fields: dict[str, Any]) -> Entry:
 
 
 @contextmanager
-def booted(base: Path, folder: Path) -> Iterator[Container]:
-    """Boot a system laid over `base`, whose changes are kept in `folder` until it ends. Raises NotBooted."""
-    # The overlay is on a file system in memory: not all others can be the upper one, and nothing of it is kept.
+def booted(below: Sequence[Path], folder: Path) -> Iterator[Container]:
+    """Boot a system laid over the roots `below`, the uppermost first. What it changes goes into `folder`/upper. Raises NotBooted.
+
+    `folder` is on a file system that an overlay may write to, as that of `in_memory` is.
+    """
+    upper, work, root = (folder / name for name in ("upper", "work", "root"))
+    for each in (upper, work, root):
+        each.mkdir()
+    options = f"lowerdir={':'.join(map(str, below))},upperdir={upper},workdir={work}"
+    subprocess.run(["mount", "-t", "overlay", "container", "-o", options, root], check=True)
+    try:
+        with _running(root, folder) as leader:
+            yield Container(leader)
+    finally:
+        subprocess.run(["umount", "--lazy", root], check=True)
+
+
+@contextmanager
+def in_memory(folder: Path) -> Iterator[Path]:
+    """A file system of the test's own over `folder`, gone when the body ends."""
     subprocess.run(["mount", "-t", "tmpfs", "container", folder], check=True)
     try:
-        upper, work, root = (folder / name for name in ("upper", "work", "root"))
-        for each in (upper, work, root):
-            each.mkdir()
-        options = f"lowerdir={base},upperdir={upper},workdir={work}"
-        subprocess.run(["mount", "-t", "overlay", "container", "-o", options, root], check=True)
-        try:
-            with _running(root, folder) as leader:
-                yield Container(root, leader)
-        finally:
-            subprocess.run(["umount", "--lazy", root], check=True)
+        yield folder
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
@@ -227,6 +234,7 @@ def _running(root: Path, folder: Path) -> Iterator[int]:
         leader = 0
         try:
             leader = _ready(process, notices, folder / "console")
+            notices.close()  # else all that systemd has to tell piles up in it, until PID 1 waits for somebody to read
             yield leader
         finally:
             if leader:

@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests run in as many processes. Not "auto": that counts cores, of which a container may use but a few, or hyperthreads as none.
+WORKERS ?= 2
 
 # make install: below PREFIX, for packagers below DESTDIR; bound to the minor version of PYTHON.
 PREFIX ?= /usr/local
@@ -19,7 +21,7 @@ demo: $(STAMP)            ## sync from a small sample upstream on loopback and s
 	$(BIN)/inspire-mirror demo
 
 test: lint                ## every check and every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(STAMP)       ## the scale and kill tests too
 	$(BIN)/pytest -m "slow or not slow"

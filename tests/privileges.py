@@ -12,7 +12,7 @@ _NOBODY = 65534
 
 @contextmanager
 def ordinary_user(folder: Path) -> Iterator[None]:
-    """Run as nobody where the tests run as root, with `folder` (a temporary one) and the way to it open for looking."""
+    """Run as nobody where the tests run as root, with `folder` (a `tmp_path`, not what is in it) and the way there open."""
     if os.geteuid() != 0:
         yield
         return

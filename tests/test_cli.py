@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mirror.demo.samples import sample_catalogue
-from tests.command import Outcome, argv, environment, run, start, write_config
+from tests.command import argv, environment, run_anew, start, write_config
 from tests.upstream import FakeUpstream, faults, simple_catalogue
 
 EVERYTHING = 'all]\nresources = ["*"]\nedition = "all"'
 COMMANDS = ("init", "config", "catalog", "plan", "sync", "query", "status", "verify", "prune", "demo")
-MEMBERS = (
-    *("upstream", "resource", "sub_resource", "title", "file", "path", "url", "size", "md5", "sha256", "zones", "formats", "crs"),
-    *("edition_date", "updated", "state", "fetched_at", "verified_at"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +35,7 @@ def mirrored(upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -
         'topo]\nresources = ["BDTOPO"]\nformats = ["GPKG"]\nedition = 2',
         'rest]\nresources = ["ADMIN*", "BDORTHO", "limites*", "LiDAR*"]',
     )
-    outcome = run("sync", "--json", cwd=folder)
+    outcome = run_anew("sync", "--json", cwd=folder)
     assert outcome.code == 0, outcome
     return folder
 
@@ -53,10 +45,10 @@ def mirrored(upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_help_names_every_command_and_nothing_that_is_not_there(tmp_path: Path) -> None:
     """Each command of this version has help; none of a later one is mentioned."""
-    listed = run("--help", cwd=tmp_path).out.partition("Commands:\n")[2].partition("\n\n")[0]
+    listed = run_anew("--help", cwd=tmp_path).out.partition("Commands:\n")[2].partition("\n\n")[0]
     assert tuple(line.split()[0] for line in listed.splitlines()) == COMMANDS
     for name in COMMANDS:
-        outcome = run(name, "--help", cwd=tmp_path)
+        outcome = run_anew(name, "--help", cwd=tmp_path)
         assert outcome.code == 0
         assert "Usage: inspire-mirror" in outcome.out
 
@@ -67,7 +59,7 @@ def test_help_names_every_command_and_nothing_that_is_not_there(tmp_path: Path) 
 )
 def test_without_a_config_each_command_says_what_to_do(arguments: tuple[str, ...], tmp_path: Path) -> None:
     """Exit code 2, one line, and `init` is named."""
-    outcome = run(*arguments, cwd=tmp_path)
+    outcome = run_anew(*arguments, cwd=tmp_path)
     assert outcome.code == 2
     assert outcome.out == ""
     assert len(outcome.err.splitlines()) == 1
@@ -91,14 +83,14 @@ def test_usage_errors_end_with_2(tmp_path: Path) -> None:
         ["query", "--from", "2026-02-01", "--to", "2026-01-01"],
         ["catalog", "--from", "2026-02-01", "--to", "2026-01-01"],
     ):
-        assert run(*arguments, cwd=tmp_path).code == 2, arguments
+        assert run_anew(*arguments, cwd=tmp_path).code == 2, arguments
 
 
 def test_a_misspelt_command_and_a_misplaced_option_get_a_hint(tmp_path: Path) -> None:
     """The nearest command is named, and where a global option goes."""
-    assert "Did you mean 'sync'?" in run("synk", cwd=tmp_path).err
-    assert "Did you mean" not in run("frobnicate", cwd=tmp_path).err
-    assert "inspire-mirror -v COMMAND" in run("sync", "-v", cwd=tmp_path).err
+    assert "Did you mean 'sync'?" in run_anew("synk", cwd=tmp_path).err
+    assert "Did you mean" not in run_anew("frobnicate", cwd=tmp_path).err
+    assert "inspire-mirror -v COMMAND" in run_anew("sync", "-v", cwd=tmp_path).err
 
 
 def test_output_that_cannot_be_written_is_one_line(mirrored: Path) -> None:
@@ -115,7 +107,7 @@ def test_output_that_cannot_be_written_is_one_line(mirrored: Path) -> None:
 
 def test_errors_with_json_are_one_document(tmp_path: Path) -> None:
     """With --json stdout holds one JSON document even when nothing could be done."""
-    outcome = run("sync", "--json", cwd=tmp_path)
+    outcome = run_anew("sync", "--json", cwd=tmp_path)
     assert outcome.code == 2
     assert outcome.json["exit_code"] == 2
     assert "init" in outcome.json["error"]
@@ -126,10 +118,10 @@ def test_errors_with_json_are_one_document(tmp_path: Path) -> None:
 
 def test_init_writes_a_config_that_is_valid_and_never_overwrites(tmp_path: Path) -> None:
     """What init writes passes `config check`; a second init changes nothing and ends with 2."""
-    assert run("init", cwd=tmp_path).code == 0
+    assert run_anew("init", cwd=tmp_path).code == 0
     written = (tmp_path / "inspire-mirror.toml").read_bytes()
-    assert run("config", "check", cwd=tmp_path).code == 0
-    again = run("init", cwd=tmp_path)
+    assert run_anew("config", "check", cwd=tmp_path).code == 0
+    again = run_anew("init", cwd=tmp_path)
     assert again.code == 2
     assert "inspire-mirror.toml" in again.err
     assert (tmp_path / "inspire-mirror.toml").read_bytes() == written
@@ -137,7 +129,7 @@ def test_init_writes_a_config_that_is_valid_and_never_overwrites(tmp_path: Path)
 
 def test_init_takes_a_folder_and_an_upstream(tmp_path: Path) -> None:
     """The folder is made, and the upstream's address is in the config."""
-    outcome = run("init", "--upstream", "https://inspire.example.org/service.xml", "--json", "a/b", cwd=tmp_path)
+    outcome = run_anew("init", "--upstream", "https://inspire.example.org/service.xml", "--json", "a/b", cwd=tmp_path)
     assert outcome.code == 0
     assert "https://inspire.example.org/service.xml" in (tmp_path / "a/b/inspire-mirror.toml").read_text("utf-8")
     assert outcome.json["url"] == "https://inspire.example.org/service.xml"
@@ -147,7 +139,7 @@ def test_config_check_shows_what_is_in_effect_and_no_secret(tmp_path: Path) -> N
     """Defaults and environment are in the document; the key of a private service is masked, there and in every other output."""
     write_config(tmp_path, "https://data.example.org/private/capabilities", EVERYTHING)
     env = {"INSPIRE_MIRROR_UPSTREAM__GPF__API_KEY": "s3cr3t-key", "INSPIRE_MIRROR_LIMITS__MIN_FREE": "3 GB"}
-    outcome = run("config", "check", "--json", cwd=tmp_path, **env)
+    outcome = run_anew("config", "check", "--json", cwd=tmp_path, **env)
     assert outcome.code == 0
     document = outcome.json
     assert document["limits"]["min_free"] == "3 GB"
@@ -158,7 +150,7 @@ def test_config_check_shows_what_is_in_effect_and_no_secret(tmp_path: Path) -> N
 def test_a_wrong_key_is_named_with_the_nearest(tmp_path: Path) -> None:
     """File, table, key and nearest known key are in the message."""
     write_config(tmp_path, "https://x.example.org/capabilities", 'a]\nresources = ["*"]\nzonez = ["D038"]')
-    outcome = run("config", "check", cwd=tmp_path)
+    outcome = run_anew("config", "check", cwd=tmp_path)
     assert outcome.code == 2
     assert all(part in outcome.err for part in ("inspire-mirror.toml", "subscription.a", "zonez", "zones"))
 
@@ -168,10 +160,10 @@ def test_a_wrong_key_is_named_with_the_nearest(tmp_path: Path) -> None:
 
 def test_catalog_lists_resources_and_sub_resources(upstream: FakeUpstream, tmp_path: Path) -> None:
     """Without a config, --upstream takes an address; filters narrow; sizes are those of the files."""
-    outcome = run("catalog", "--upstream", upstream.url, "--json", cwd=tmp_path)
+    outcome = run_anew("catalog", "--upstream", upstream.url, "--json", cwd=tmp_path)
     assert outcome.code == 0
     assert {row["resource"] for row in outcome.json} == {resource.id for resource in upstream.catalogue.resources}
-    outcome = run("catalog", "BDTOPO", "--upstream", upstream.url, "--zone", "D971", "--latest", "--json", cwd=tmp_path)
+    outcome = run_anew("catalog", "BDTOPO", "--upstream", upstream.url, "--zone", "D971", "--latest", "--json", cwd=tmp_path)
     rows = outcome.json
     assert rows
     assert all(row["zones"] == ["D0971"] and row["size"] > 0 and row["edition_date"] == "2026-09-15" for row in rows)
@@ -179,7 +171,7 @@ def test_catalog_lists_resources_and_sub_resources(upstream: FakeUpstream, tmp_p
 
 def test_catalog_of_an_unknown_resource_names_the_nearest(upstream: FakeUpstream, tmp_path: Path) -> None:
     """Exit code 2, and the resource that was probably meant."""
-    outcome = run("catalog", "BDTOPOO", "--upstream", upstream.url, cwd=tmp_path)
+    outcome = run_anew("catalog", "BDTOPOO", "--upstream", upstream.url, cwd=tmp_path)
     assert outcome.code == 2
     assert "BDTOPO?" in outcome.err
 
@@ -190,7 +182,7 @@ def test_catalog_of_an_unknown_resource_names_the_nearest(upstream: FakeUpstream
 def test_plan_says_what_and_why_and_changes_nothing(upstream: FakeUpstream, tmp_path: Path) -> None:
     """Each action has its reason; afterwards there is not even a root."""
     write_config(tmp_path, upstream.url, 'topo]\nresources = ["BDTOPO"]\nzones = ["D038"]\nformats = ["GPKG"]')
-    outcome = run("plan", "--json", cwd=tmp_path)
+    outcome = run_anew("plan", "--json", cwd=tmp_path)
     assert outcome.code == 0
     document = outcome.json
     assert document["planned"]["add"] == len(document["actions"]) == 1
@@ -200,16 +192,16 @@ def test_plan_says_what_and_why_and_changes_nothing(upstream: FakeUpstream, tmp_
     assert action["sub_resource"] == "BDTOPO_3-5_TOUSTHEMES_GPKG_LAMB93_D038_2026-09-15"
     assert document["planned"]["bytes"] == action["size"]
     assert not (tmp_path / "mirror").exists()
-    assert run("sync", "--dry-run", "--json", cwd=tmp_path).json["actions"] == document["actions"]
+    assert run_anew("sync", "--dry-run", "--json", cwd=tmp_path).json["actions"] == document["actions"]
 
 
 def test_plan_after_sync_has_nothing_to_do(mirrored: Path) -> None:
     """Applying the plan and planning again leaves only files to keep."""
-    document = run("plan", "--json", cwd=mirrored).json
+    document = run_anew("plan", "--json", cwd=mirrored).json
     assert document["actions"] == []
     assert document["planned"]["add"] == document["planned"]["replace"] == 0
     assert document["planned"]["keep"] > 0
-    kept = run("plan", "--json", "--all", cwd=mirrored).json["actions"]
+    kept = run_anew("plan", "--json", "--all", cwd=mirrored).json["actions"]
     assert len(kept) == document["planned"]["keep"]
     assert {action["action"] for action in kept} == {"keep"}
 
@@ -217,17 +209,17 @@ def test_plan_after_sync_has_nothing_to_do(mirrored: Path) -> None:
 def test_sync_for_people_goes_to_both_streams(upstream: FakeUpstream, tmp_path: Path) -> None:
     """The result is on stdout, what happened on the way on stderr; -q leaves both empty when all is well."""
     write_config(tmp_path, upstream.url, 'topo]\nresources = ["BDTOPO"]\nzones = ["D038"]\nformats = ["GPKG"]')
-    outcome = run("sync", cwd=tmp_path)
+    outcome = run_anew("sync", cwd=tmp_path)
     assert outcome.code == 0
     assert outcome.out.startswith("complete: 1 of 1 wanted file here and verified")
     assert "plan: 1 to add" in outcome.err
-    quiet = run("-q", "sync", cwd=tmp_path)
+    quiet = run_anew("-q", "sync", cwd=tmp_path)
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
 def test_sync_json_is_the_document_of_the_interface(mirrored: Path) -> None:
     """Every member that INTERFACE.md names, and nothing but the document on stdout."""
-    document = run("-vv", "sync", "--json", cwd=mirrored).json
+    document = run_anew("-vv", "sync", "--json", cwd=mirrored).json
     assert document["outcome"] == "complete"
     assert document["exit_code"] == 0
     assert document["requests"] == 1
@@ -245,11 +237,11 @@ def test_an_upstream_that_is_not_there_is_exit_code_5(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     write_config(tmp_path, f"http://127.0.0.1:{port}/telechargement/capabilities", EVERYTHING)
-    outcome = run("sync", "--json", cwd=tmp_path)
+    outcome = run_anew("sync", "--json", cwd=tmp_path)
     assert outcome.code == 5
     assert outcome.json["outcome"] == "unavailable"
     assert not (tmp_path / "mirror" / "data").exists()
-    assert run("plan", cwd=tmp_path).code == 5
+    assert run_anew("plan", cwd=tmp_path).code == 5
 
 
 def test_a_file_that_cannot_be_had_is_exit_code_1_and_shows_everywhere(tmp_path: Path) -> None:
@@ -257,30 +249,30 @@ def test_a_file_that_cannot_be_had_is_exit_code_1_and_shows_everywhere(tmp_path:
     with FakeUpstream(simple_catalogue(1, 3, 1)).in_thread() as fake:
         fake.script("*/download/*D073*", [faults.status(403)], forever=True)
         write_config(tmp_path, fake.url, EVERYTHING)
-        outcome = run("sync", "--json", cwd=tmp_path)
+        outcome = run_anew("sync", "--json", cwd=tmp_path)
         assert outcome.code == 1
         assert outcome.json["outcome"] == "incomplete"
         (failed,) = outcome.json["failed"]
         assert "D073" in failed["file"]
         assert "403" in failed["reason"]
         assert failed["url"].startswith(fake.url.removesuffix("/capabilities"))
-        status = run("status", "--json", cwd=tmp_path).json
+        status = run_anew("status", "--json", cwd=tmp_path).json
         assert status["subscriptions"][0]["parked"] == 1
         assert status["subscriptions"][0]["last_success"] is None
         assert "403" in status["parked"][0]["reason"]
-        assert "403" in run("status", cwd=tmp_path).out
-        (parked,) = run("query", "--state", "parked", "--json", cwd=tmp_path).json
+        assert "403" in run_anew("status", cwd=tmp_path).out
+        (parked,) = run_anew("query", "--state", "parked", "--json", cwd=tmp_path).json
         assert parked["path"] is None
-        assert len(run("query", "--paths", cwd=tmp_path).out.splitlines()) == 2
+        assert len(run_anew("query", "--paths", cwd=tmp_path).out.splitlines()) == 2
         fake.heal()
-        assert run("sync", cwd=tmp_path).code == 0
-        assert run("query", "--state", "parked", "--json", cwd=tmp_path).json == []
+        assert run_anew("sync", cwd=tmp_path).code == 0
+        assert run_anew("query", "--state", "parked", "--json", cwd=tmp_path).json == []
 
 
 def test_too_little_space_is_exit_code_4(upstream: FakeUpstream, tmp_path: Path) -> None:
     """A plan that would leave less than `min_free` is refused before anything is fetched."""
     write_config(tmp_path, upstream.url, EVERYTHING, more='[limits]\nmin_free = "900 TB"')
-    outcome = run("sync", "--json", cwd=tmp_path)
+    outcome = run_anew("sync", "--json", cwd=tmp_path)
     assert outcome.code == 4
     assert outcome.json["outcome"] == "refused"
     assert "min_free" in outcome.json["reason"]
@@ -306,7 +298,7 @@ def test_an_interrupt_ends_with_130_and_keeps_what_was_fetched(number: signal.Si
         out, _ = process.communicate(timeout=20)
         assert process.returncode == 130
         assert json.loads(out)["outcome"] == "interrupted"
-        resumed = run("sync", "--json", cwd=tmp_path)
+        resumed = run_anew("sync", "--json", cwd=tmp_path)
         assert resumed.code == 0
         assert resumed.json["done"]["resumed_bytes"] >= 1_000_000
         assert resumed.json["done"]["bytes"] + resumed.json["done"]["resumed_bytes"] == size
@@ -334,11 +326,11 @@ def test_a_root_that_cannot_be_written_is_a_refusal(upstream: FakeUpstream, tmp_
     """Exit code 4, the document of `sync --json`, and the reason in one line on stderr."""
     write_config(tmp_path, upstream.url, EVERYTHING)
     (tmp_path / "mirror").write_text("in the way", "utf-8")
-    outcome = run("sync", "--json", cwd=tmp_path)
+    outcome = run_anew("sync", "--json", cwd=tmp_path)
     assert (outcome.code, outcome.json["outcome"], outcome.json["exit_code"]) == (4, "refused", 4)
     assert outcome.json["planned"]["bytes"] == 0
     assert outcome.err.count("cannot write to the mirror") == 1
-    plain = run("sync", cwd=tmp_path)
+    plain = run_anew("sync", cwd=tmp_path)
     assert (plain.code, plain.out) == (4, "")
     assert len(plain.err.splitlines()) == 1
 
@@ -353,11 +345,11 @@ def test_a_second_sync_of_the_same_root_ends_with_3_or_waits(tmp_path: Path) -> 
         for line in first.stderr:
             if line.startswith("fetching"):
                 break
-        second = run("sync", "--json", cwd=tmp_path)
+        second = run_anew("sync", "--json", cwd=tmp_path)
         assert second.code == 3
         assert str(first.pid) in second.json["error"]
-        assert run("status", "--json", cwd=tmp_path).json["last_run"]["outcome"] == "running"
-        assert run("query", "--json", cwd=tmp_path).code == 0
+        assert run_anew("status", "--json", cwd=tmp_path).json["last_run"]["outcome"] == "running"
+        assert run_anew("query", "--json", cwd=tmp_path).code == 0
         waiting = start("sync", "--wait", "--json", cwd=tmp_path)
         assert waiting.stderr is not None
         assert waiting.stderr.readline() == f"waiting for the run of pid {first.pid} to end\n"
@@ -367,144 +359,3 @@ def test_a_second_sync_of_the_same_root_ends_with_3_or_waits(tmp_path: Path) -> 
         assert "waiting" not in err
         assert waiting.returncode == 0
         assert json.loads(out)["outcome"] == "complete"
-
-
-# -- query
-
-
-def _rows(outcome: Outcome) -> list[dict[str, Any]]:
-    assert outcome.code == 0, outcome
-    rows: list[dict[str, Any]] = outcome.json
-    return rows
-
-
-def test_query_json_has_the_members_of_the_interface(mirrored: Path) -> None:
-    """One object per file with exactly these members; lists are arrays, CRS are EPSG codes, paths exist."""
-    rows = _rows(run("query", "--json", cwd=mirrored))
-    assert {tuple(row) for row in rows} == {MEMBERS}
-    for row in rows:
-        path = Path(str(row["path"]))
-        assert path.is_absolute()
-        assert path.stat().st_size == row["size"]
-        assert isinstance(row["zones"], list)
-        assert isinstance(row["formats"], list)
-        assert all(str(code).startswith("EPSG:") for code in row["crs"])
-        assert row["state"] in ("current", "superseded")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--resource", "bdtopo"], {"BDTOPO"}),
-        (["--resource", "BD*"], {"BDTOPO", "BDORTHO"}),
-        (["--zone", "D971"], {"BDTOPO"}),
-        (["--zone", "d0971"], {"BDTOPO"}),
-        (["--format", "Shapefile"], {"limites_administratives"}),
-        (["--crs", "4326"], {"ADMIN-EXPRESS-COG"}),
-        (["--to", "2023-01-01"], {"limites_administratives"}),
-        (["--from", "2026-09-16"], {"ADMIN-EXPRESS-COG"}),
-        (["--updated-from", "2026-10-01"], {"BDTOPO"}),
-        (["--upstream", "other"], set()),
-        (["--upstream", "G*", "--to", "2023-01-01"], {"limites_administratives"}),
-        (["--upstream", "GPF", "--zone", "D971"], {"BDTOPO"}),
-        (["batiments", "bdtopo"], {"BDTOPO"}),
-        (["BÂTIMENTS", "--zone", "D038"], {"BDTOPO"}),
-        (["departement.shp"], {"limites_administratives"}),
-        (['"; DROP TABLE files; --'], set()),
-        (["nothing-like-this"], set()),
-    ],
-)
-def test_query_filters(arguments: list[str], expected: set[str], mirrored: Path) -> None:
-    """Each filter keeps what matches, whatever the case and spelling; words are found without accents."""
-    assert {row["resource"] for row in _rows(run("query", "--json", *arguments, cwd=mirrored))} == expected
-
-
-def test_a_filter_that_is_no_utf8_finds_nothing(mirrored: Path) -> None:
-    """What the shell hands over is bytes; these are no text that an index could hold."""
-    outcome = run("query", "--json", "--zone", os.fsdecode(b"D\xff38"), "--resource", os.fsdecode(b"\xe9"), cwd=mirrored)
-    assert (outcome.code, outcome.json) == (0, [])
-
-
-def test_query_latest_leaves_one_edition_per_series(mirrored: Path) -> None:
-    """Of the two editions kept, only the newest of each zone is left; the others are superseded."""
-    assert _rows(run("query", "--state", "CURRENT", "--json", cwd=mirrored))
-    latest = _rows(run("query", "--resource", "BDTOPO", "--latest", "--json", cwd=mirrored))
-    assert {row["edition_date"] for row in latest} == {"2026-09-15"}
-    assert len(latest) == 3
-    old = _rows(run("query", "--resource", "BDTOPO", "--state", "superseded", "--json", cwd=mirrored))
-    assert {row["edition_date"] for row in old} == {"2026-06-15"}
-
-
-def test_query_bbox_finds_by_footprint(mirrored: Path) -> None:
-    """A box over Guadeloupe finds what lies there, not what lies in the Alps."""
-    rows = _rows(run("query", "--bbox", "-62,15.8,-61,16.6", "--json", cwd=mirrored))
-    found = {zone for row in rows for zone in row["zones"]}
-    assert "D0971" in found
-    assert "D038" not in found
-
-
-def test_query_paths_and_csv(mirrored: Path) -> None:
-    """--paths gives existing files, one a line, or NUL-terminated with -0; --csv gives the same rows with a header."""
-    paths = run("query", "--paths", cwd=mirrored).out.splitlines()
-    assert paths
-    assert all(Path(path).is_file() for path in paths)
-    assert run("query", "--paths", "-0", cwd=mirrored).out == "".join(path + "\0" for path in paths)
-    rows = list(csv.DictReader(io.StringIO(run("query", "--csv", cwd=mirrored).out)))
-    assert [row["path"] for row in rows] == paths
-    assert len(_rows(run("query", "--json", "--limit", "3", cwd=mirrored))) == 3
-
-
-def test_status_counts_what_is_here(mirrored: Path) -> None:
-    """Per subscription: last success, newest publication, files and bytes; nothing missing."""
-    document = run("status", "--json", cwd=mirrored).json
-    topo, rest = document["subscriptions"]
-    assert topo["subscription"] == "topo"
-    assert topo["files"] == topo["expected"] == 6
-    assert topo["upstream_date"] == "2026-10-06"
-    assert topo["last_success"]
-    assert topo["next_run"] is None
-    assert topo["failures"] == rest["failures"] == 0
-    assert document["files"] == topo["files"] + rest["files"]
-    table = run("status", cwd=mirrored)
-    assert "topo" in table.out
-    assert "6/6" in table.out
-
-
-# -- demo
-
-
-def test_demo_needs_no_network_and_leaves_a_mirror_to_try(tmp_path: Path) -> None:
-    """Two syncs, the second with one request; the config it leaves works with the other commands; a second demo works too."""
-    outcome = run("demo", "--json", cwd=tmp_path)
-    assert outcome.code == 0
-    document = outcome.json
-    assert document["first"]["outcome"] == document["second"]["outcome"] == "complete"
-    assert document["second"]["requests"] == 1
-    assert document["files"]
-    config = tmp_path / "inspire-mirror-demo" / "inspire-mirror.toml"
-    assert run("-c", config, "verify", "--full", cwd=tmp_path).code == 0
-    assert "wanted files are here" in run("demo", cwd=tmp_path).out
-
-
-def test_demo_serve_keeps_the_sample_upstream_until_ctrl_c(tmp_path: Path) -> None:
-    """The commands that need an upstream work on it meanwhile; it ends with the exit code of the demo."""
-    process = start("demo", "--serve", cwd=tmp_path)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "Ctrl-C stops it" in line:
-            break
-    config = tmp_path / "inspire-mirror-demo" / "inspire-mirror.toml"
-    assert run("-c", config, "catalog", "--json", cwd=tmp_path).json
-    assert run("-c", config, "sync", cwd=tmp_path).code == 0
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert run("-c", config, "catalog", cwd=tmp_path).code == 5
-
-
-def test_demo_leaves_a_config_of_somebody_else_alone(tmp_path: Path) -> None:
-    """It never overwrites what it did not write."""
-    config = tmp_path / "inspire-mirror.toml"
-    config.write_text("root = '/srv'\n", "utf-8")
-    assert run("demo", ".", cwd=tmp_path).code == 2
-    assert config.read_text("utf-8") == "root = '/srv'\n"

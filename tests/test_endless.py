@@ -29,6 +29,9 @@ from .upstream.raw import serving
 QUICK = Patience(connect=0.2, idle=0.2, slow_for=0.4, retry_for=0.1, first_wait=0.001, longest_wait=0.002)
 """Waits so short that a test can sit through them. What these tests expect is that they run out."""
 
+HURRIED = replace(QUICK, connect=0.05, idle=0.05, slow_for=0.1)
+"""Where nothing can come through, however long it is waited for."""
+
 CATALOGUE = simple_catalogue(resources=1, subs=2, files=1, size=1000)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -71,7 +74,7 @@ def session(base: str, events: list[Event] | None = None, **options: Any) -> Ses
 
 @pytest.mark.parametrize("kind", DRIPS)
 async def test_a_page_of_which_only_drops_come_is_given_up(kind: str) -> None:
-    async with dripping(*DRIPS[kind]) as base, session(base) as client:
+    async with dripping(*DRIPS[kind]) as base, session(base, patience=HURRIED) as client:
         with pytest.raises(MirrorError) as caught:
             await client.feed(f"{base}/capabilities", {}, "application/json")
     assert "\n" not in str(caught.value)
@@ -79,7 +82,7 @@ async def test_a_page_of_which_only_drops_come_is_given_up(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", DRIPS)
 async def test_a_file_of_which_only_drops_come_is_given_up_for_this_run(tmp_path: Path, kind: str) -> None:
-    async with dripping(*DRIPS[kind]) as base, bench(tmp_path, MIB, patience=QUICK) as at:
+    async with dripping(*DRIPS[kind]) as base, bench(tmp_path, MIB, patience=HURRIED) as at:
         with pytest.raises(TransferError):
             await at.fetch(at.listed(url=f"{base}/file"))
         assert not at.ready.exists()

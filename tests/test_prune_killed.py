@@ -16,7 +16,7 @@ from mirror.verifying import verify
 
 from .dying import Prunes
 from .mirrored import Mirrored, offered, only, without
-from .test_prune import CATALOGUE, unpack
+from .pruned import CATALOGUE, unpack
 from .upstream import FakeUpstream, withdraw
 
 SOURCES = [Path(mirror.__file__).parent / path for path in ("store/trash.py", "sync/leaving.py")]

@@ -1,7 +1,7 @@
 """`make deb`: from a tree that `make install DESTDIR=... PREFIX=/usr` has made to a Debian package, with dpkg-deb alone.
 
-Debhelper would want sources of everything; what this package ships is wheels in a virtual environment, which is therefore bound to the
-minor version of Debian's Python that it was made with: the package depends on just that one.
+Debhelper would want sources of everything; what this package ships is wheels in a virtual environment, which is bound to the minor
+version of Debian's Python that it was made with: the package depends on just that one.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import gzip
 import shutil
 import subprocess
 import sys
-from email.utils import format_datetime
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent / "debian"
@@ -50,8 +50,8 @@ def package(tree: Path, out: Path) -> Path:
     (home / "installed").unlink()  # dpkg has its own list
     for cache in list(home.rglob("__pycache__")):
         shutil.rmtree(cache)  # made anew on the machine that it is installed on, by its own interpreter
-    python = (home / "lib").glob("python3.*").__next__().name.removeprefix("python")
-    version = _output(["python3", "-I", "-c", _VERSION, str(home)]).strip()
+    python = next((home / "lib").glob("python3.*")).name.removeprefix("python")
+    version = next(home.glob("lib/python3*/site-packages/inspire_mirror-*.dist-info")).name.split("-")[1].removesuffix(".dist")
     _finish_docs(tree, version)
     control = tree / "DEBIAN"
     control.mkdir(exist_ok=True)
@@ -72,10 +72,6 @@ def package(tree: Path, out: Path) -> Path:
     target = out / f"inspire-mirror_{version}_{words['architecture']}.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "-z2", "--build", tree, target], check=True)
     return target
-
-
-_VERSION = """import pathlib, sys; name = next(pathlib.Path(sys.argv[1]).glob("lib/python3*/site-packages/inspire_mirror-*.dist-info")).name
-print(name.split("-")[1].removesuffix(".dist"))"""
 
 
 def _finish_docs(tree: Path, version: str) -> None:

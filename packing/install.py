@@ -2,8 +2,8 @@
 
     venv -> wheels into it -> freed of its folder -> units, examples, docs, man page, completions -> the list of all that
 
-The list stands in PREFIX/lib/inspire-mirror/installed. Uninstalling removes what is in it and the folders that were made for it, and
-nothing else: configs and data are kept. A second install takes the place of the first at the very end, or not at all.
+The list stands in PREFIX/lib/inspire-mirror/installed. Uninstalling removes what is in it and the folders that were made for it,
+and nothing else: configs and data are kept. A second install takes the place of the first at the very end, or not at all.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -149,24 +150,32 @@ def installed(places: Places) -> tuple[set[str], list[str]]:
 def make_environment(places: Places, folder: Path, wheels: Path, tools: Path, *, compiled: bool) -> None:
     """A virtual environment with the program in it that can be moved, and holds no word of where it was made.
 
-    `tools` is one with a pip. The new one has none, as an upgrade is another install. Its interpreter is named by its minor version, which it is bound to.
+    `tools` is one with a pip. The new one has none, as an upgrade is another install. Its interpreter is named by its minor version,
+    which it is bound to.
     """
     real = places.real(folder)
     venv.EnvBuilder(symlinks=True, with_pip=False).create(real)
     python = real / "bin/python"
     interpreter = python.resolve()
-    subprocess.run(
-        [tools / "bin/python", "-m", "pip", "--python", python, "--disable-pip-version-check", "--no-cache-dir", "install", "--quiet", "--no-compile"]
-        + ["--root-user-action=ignore", "--no-index", "--find-links", wheels, NAME],
-        check=True,
-    )
+    pip = [
+        str(tools / "bin/python"),
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+        "install",
+    ]
+    wanted = ["--no-index", "--find-links", str(wheels), NAME]
+    subprocess.run([*pip, "--quiet", "--no-compile", "--root-user-action=ignore", *wanted], check=True)
     shutil.rmtree(real / "bin")  # launchers with the path of this folder in them, but for the one that we write
     python.parent.mkdir()
     python.symlink_to(interpreter)
     for name in ("include", "share"):
         shutil.rmtree(real / name, ignore_errors=True)
     (real / "pyvenv.cfg").write_text(
-        f"home = {interpreter.parent}\ninclude-system-site-packages = false\nversion = {'.'.join(map(str, sys.version_info[:3]))}\n",
+        f"home = {interpreter.parent}\ninclude-system-site-packages = false\nversion = {platform.python_version()}\n",
         "utf-8",
     )
     for needless in real.glob("lib/python*/site-packages/pip*"):
@@ -187,10 +196,7 @@ def launcher(places: Places) -> str:
     -I keeps what users have in their environment out of it; with faulthandler it answers a watchdog's SIGABRT with a traceback.
     """
     way = os.path.relpath(places.home, places.bin)
-    return (
-        "#!/bin/sh\n"
-        f'exec "$(dirname "$(readlink -f "$0")")/{way}/bin/python" -I -X faulthandler -m mirror "$@"\n'
-    )
+    return f'#!/bin/sh\nexec "$(dirname "$(readlink -f "$0")")/{way}/bin/python" -I -X faulthandler -m mirror "$@"\n'
 
 
 def surroundings(places: Places) -> Iterator[tuple[Path, str | bytes, int]]:
@@ -199,8 +205,8 @@ def surroundings(places: Places) -> Iterator[tuple[Path, str | bytes, int]]:
 
     def filled(name: str) -> str:
         text = (SOURCE / "systemd" / name).read_text("utf-8")
-        for word, path in words.items():
-            text = text.replace(word, str(path))
+        for word, place in words.items():
+            text = text.replace(word, str(place))
         return text
 
     for unit in UNITS:
@@ -213,7 +219,10 @@ def surroundings(places: Places) -> Iterator[tuple[Path, str | bytes, int]]:
         if path.is_file() and "__pycache__" not in path.parts:
             mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
             yield places.prefix / "share" / NAME / path.relative_to(SOURCE / "config"), path.read_bytes(), mode
-    for path in [*sorted((SOURCE / "docs").glob("*.md")), *(SOURCE / name for name in ("README.md", "README.fr.md", "CHANGELOG.md", "LICENSE"))]:
+    for path in [
+        *sorted((SOURCE / "docs").glob("*.md")),
+        *(SOURCE / name for name in ("README.md", "README.fr.md", "CHANGELOG.md", "LICENSE")),
+    ]:
         yield places.doc / path.name, path.read_bytes(), 0o644
 
 
@@ -240,7 +249,9 @@ def _exchange(places: Places, fresh: Path) -> None:
 
 
 def _output(command: list[str], **environ: str) -> str:
-    return subprocess.run(command, env={**os.environ, **environ}, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(
+        command, env={**os.environ, "LC_ALL": "C.UTF-8", **environ}, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
 def tell_system(places: Places) -> None:

@@ -2,8 +2,8 @@
 
     base root (made once by mmdebstrap) -> overlay, thrown away -> systemd-nspawn --boot -> commands inside, by nsenter
 
-The changes of a test go into the overlay, so that every container begins as the same clean system. Nothing waits for a while: booting
-ends with systemd's own READY, and everything else is a condition with a deadline.
+The changes of a test go into the overlay, so that every container begins as the same clean system. Nothing waits for a while:
+booting ends with systemd's own READY, and everything else is a condition with a deadline.
 """
 
 from __future__ import annotations
@@ -142,7 +142,9 @@ class Container:
         deadline = time.monotonic() + within
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail(f"not within {within:g} s: {what}\n{self.run('journalctl', '-n', '60', '--no-pager', check=False).stdout}")
+                pytest.fail(
+                    f"not within {within:g} s: {what}\n{self.run('journalctl', '-n', '60', '--no-pager', check=False).stdout}"
+                )
             time.sleep(_POLL)
 
     def until_state(self, unit: str, *states: str, within: float = 60) -> str:
@@ -221,9 +223,23 @@ def _running(root: Path, folder: Path) -> Iterator[int]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices, (folder / "console").open("w+b") as console:
         notices.bind(str(folder / "notify"))
         notices.settimeout(60)
-        command = ["systemd-nspawn", "--quiet", f"--directory={root}", "--boot", "--register=no", "--keep-unit", "--notify-ready=yes"]
+        command = [
+            "systemd-nspawn",
+            "--quiet",
+            f"--directory={root}",
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+            "--notify-ready=yes",
+        ]
         # Landlock, which the sandbox of the archives needs, is on no list of nspawn's; outside of containers nothing filters it.
-        command += ["--console=pipe", "--hostname=mirror", "--resolv-conf=off", "--timezone=off", f"--system-call-filter={_LANDLOCK}"]
+        command += [
+            "--console=pipe",
+            "--hostname=mirror",
+            "--resolv-conf=off",
+            "--timezone=off",
+            f"--system-call-filter={_LANDLOCK}",
+        ]
         process = subprocess.Popen(
             command,
             env={"PATH": PATH, "NOTIFY_SOCKET": str(folder / "notify")},

@@ -39,7 +39,7 @@ class Installed(Container):
 
     def configure(self, upstream: FakeUpstream, *, more: str = "", **subscriptions: str) -> None:
         """Write the config: for each subscription the lines of its table; `more` stands before the tables."""
-        tables = "".join(f'[subscription.{name.replace("_", "-")}]\n{lines}\n' for name, lines in subscriptions.items())
+        tables = "".join(f"[subscription.{name.replace('_', '-')}]\n{lines}\n" for name, lines in subscriptions.items())
         head = f'root = "{ROOT}"\ncontact = "sig@example.org"\n{more}\n'
         at = f'[upstream.gpf]\nurl = "{upstream.url}"\nrequests_per_second = 1000\nretry_for = "1s"\n'
         self.write(CONFIG, f"{head}{at}{tables}[limits]\nmin_free = 0\n")

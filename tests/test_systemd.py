@@ -74,7 +74,9 @@ def test_the_service_starts_and_syncs_what_is_due(system: Installed, upstream: F
     system.run("systemctl", "enable", "--now", "inspire-mirror")
     assert system.show(SERVICE, "ActiveState", "SubState") == {"ActiveState": "active", "SubState": "running"}
     system.until(lambda: len(system.files()) == 6, "six files are published")
-    system.until(lambda: system.show(SERVICE, "StatusText")["StatusText"].startswith("idle; next: topo"), "it waits for the next run")
+    system.until(
+        lambda: system.show(SERVICE, "StatusText")["StatusText"].startswith("idle; next: topo"), "it waits for the next run"
+    )
     published = Path(system.files()[0]["path"])
     assert system.run("stat", "--format=%U:%G %a", str(published)).stdout == "inspire-mirror:inspire-mirror 640\n"
 
@@ -84,7 +86,9 @@ def test_the_group_may_hand_over_syncs_and_others_may_not(system: Installed, ups
     system.run("systemctl", "start", "inspire-mirror")
     system.run("useradd", "--groups", "inspire-mirror", "member")
     system.run("useradd", "stranger")
-    assert system.run("setpriv", "--reuid=member", "--regid=member", "--init-groups", "inspire-mirror", "sync", "topo").returncode == 0
+    assert (
+        system.run("setpriv", "--reuid=member", "--regid=member", "--init-groups", "inspire-mirror", "sync", "topo").returncode == 0
+    )
     assert len(system.files()) == 6
     as_stranger = system.run(
         "setpriv", "--reuid=stranger", "--regid=stranger", "--clear-groups", "inspire-mirror", "sync", "topo", check=False

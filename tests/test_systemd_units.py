@@ -63,7 +63,19 @@ def upstream() -> Iterator[FakeUpstream]:
 
 def tree(container: Container) -> set[str]:
     """Every path of the system, but for what every command there may leave: caches, logs, lists of packages, backups of passwd."""
-    left = ("/var/cache", "/var/log", "/var/lib/dpkg", "/var/lib/apt", "/var/lib/systemd", "/tmp", "/root", "/proc", "/sys", "/dev", "/run")
+    left = (
+        "/var/cache",
+        "/var/log",
+        "/var/lib/dpkg",
+        "/var/lib/apt",
+        "/var/lib/systemd",
+        "/tmp",  # noqa: S108 - that of the container
+        "/root",
+        "/proc",
+        "/sys",
+        "/dev",
+        "/run",
+    )
     prune = " -o ".join(f"-path {path}" for path in left)
     said = container.run("sh", "-c", f"find / \\( {prune} \\) -prune -o -print").stdout
     return {line for line in said.splitlines() if not line.endswith("-") and not line.endswith(".lock")}
@@ -87,7 +99,10 @@ def test_make_install_and_uninstall(clean: Container) -> None:
     clean.run("make", "-C", "/root/inspire-mirror", "uninstall")
     assert clean.run("systemctl", "is-active", SERVICE, check=False).stdout == "inactive\n"
     left = tree(clean) - before
-    assert {path for path in left if not path.startswith(ROOT)} == {"/etc/inspire-mirror", "/etc/inspire-mirror/inspire-mirror.toml"}
+    assert {path for path in left if not path.startswith(ROOT)} == {
+        "/etc/inspire-mirror",
+        "/etc/inspire-mirror/inspire-mirror.toml",
+    }
     assert before <= tree(clean)
 
 
@@ -156,7 +171,7 @@ def test_a_timer_syncs_without_a_service(system: Installed, upstream: FakeUpstre
 
 
 def test_an_incomplete_sync_fails_its_unit(system: Installed, upstream: FakeUpstream) -> None:
-    """Nobody reads the journal every day: that something is missing must show in `systemctl --failed`, and is not hidden by a retry."""
+    """Nobody reads the journal every day: that something is missing must show as a failed unit, which no retry hides."""
     upstream.script("download", [faults.wrong_bytes()], forever=True)
     system.configure(upstream, topo_isere=WANTED)
     assert system.run("systemctl", "start", SYNC, check=False).returncode != 0
@@ -174,7 +189,9 @@ def test_an_unavailable_upstream_is_tried_again(system: Installed, upstream: Fak
     assert system.until_state(f"{SYNC}.service", "inactive", "failed") == "inactive/dead"
 
 
-def test_the_nightly_scrub_fails_its_unit_on_a_fault_and_the_next_sync_repairs_it(system: Installed, upstream: FakeUpstream) -> None:
+def test_the_nightly_scrub_fails_its_unit_on_a_fault_and_the_next_sync_repairs_it(
+    system: Installed, upstream: FakeUpstream
+) -> None:
     system.configure(upstream, topo_isere=WANTED)
     system.run("systemctl", "start", SYNC)
     broken = system.files()[0]

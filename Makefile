@@ -27,7 +27,7 @@ test-slow: $(STAMP)       ## the scale and kill tests too
 	$(BIN)/pytest -m "slow or not slow"
 
 systemd: $(STAMP)         ## install, run, kill and uninstall it all on a real systemd, in a container; as root, on Debian
-	$(BIN)/pytest -m systemd tests/test_systemd.py tests/test_systemd_units.py
+	$(BIN)/pytest -m systemd tests/test_install.py tests/test_systemd.py tests/test_systemd_units.py
 
 kill: $(STAMP)            ## kill -9 at random points of a sync, 1,000 times
 	KILLS=$${KILLS:-1000} $(BIN)/pytest -m slow tests/test_kill.py -s
@@ -56,10 +56,10 @@ lock: $(STAMP)            ## pin what the tests run with
 wheels: $(BUILD)/wheels/.made   ## fetch and build what `make install` installs; the only step of it that needs a network
 
 install: $(BUILD)/wheels/.made  ## install below PREFIX
-	$(PYTHON) packing/install.py install $(PLACES) --wheels $(BUILD)/wheels --tools $(BUILD)/tools $(INSTALL_OPTIONS)
+	$(PYTHON) -B -m packing.install install $(PLACES) --wheels $(BUILD)/wheels --tools $(BUILD)/tools $(INSTALL_OPTIONS)
 
 uninstall:                      ## remove exactly that; config and mirror are kept
-	$(PYTHON) packing/install.py uninstall $(PLACES)
+	$(PYTHON) -B -m packing.install uninstall $(PLACES)
 
 deb:                            ## a Debian package, in build/
 	rm -rf build/deb

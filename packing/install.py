@@ -9,7 +9,6 @@ and nothing else: configs and data are kept. A second install takes the place of
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
@@ -17,83 +16,16 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from packing.host import stop_units, tell_installed, tell_uninstalled
+from packing.places import NAME, Places, Tree, installed, unit_folder, write_list
+
 SOURCE = Path(__file__).resolve().parents[1]
-NAME = "inspire-mirror"
 UNITS = (f"{NAME}.service", f"{NAME}-sync@.service", f"{NAME}-sync@.timer", f"{NAME}-verify.service", f"{NAME}-verify.timer")
 CONFINED = (f"{NAME}.service.d", f"{NAME}-.service.d")
 """Folders of drop-ins; the second is that of all units whose names go on from there."""
 SHELLS = ("bash", "zsh", "fish")
-_LIST = "installed"
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where things go, as they are called once installed, which is without `destdir`. All are absolute."""
-
-    destdir: Path
-    prefix: Path
-    sysconfdir: Path
-    unitdir: Path
-    zshdir: Path
-
-    @property
-    def home(self) -> Path:
-        """The folder that is all the program's own."""
-        return self.prefix / "lib" / NAME
-
-    @property
-    def bin(self) -> Path:
-        """Where the launcher goes."""
-        return self.prefix / "bin"
-
-    @property
-    def doc(self) -> Path:
-        """Where the pages of docs/ go."""
-        return self.prefix / "share/doc" / NAME
-
-    def completion(self, shell: str) -> Path:
-        """Where a shell looks for the completion of this program."""
-        share = self.prefix / "share"
-        return {
-            "bash": share / "bash-completion/completions" / NAME,
-            "zsh": self.zshdir / f"_{NAME}",
-            "fish": share / "fish/vendor_completions.d" / f"{NAME}.fish",
-        }[shell]
-
-    def real(self, path: Path) -> Path:
-        """Where a path is to be written now: below `destdir`."""
-        return self.destdir / path.relative_to("/") if self.destdir.parts else path
-
-
-@dataclass(slots=True)
-class Tree:
-    """Writes files and folders, and remembers them. Both lists hold paths without `destdir`."""
-
-    places: Places
-    files: list[str] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-
-    def write(self, path: Path, content: str | bytes, mode: int = 0o644) -> None:
-        """A file with that content, in the place of any other."""
-        self.folder(path.parent)
-        real = self.places.real(path)
-        fresh = real.with_name(real.name + ".new")
-        fresh.write_bytes(content.encode() if isinstance(content, str) else content)
-        fresh.chmod(mode)
-        fresh.replace(real)
-        self.files.append(str(path))
-
-    def folder(self, path: Path) -> None:
-        """A folder; those above it too."""
-        for each in reversed([path, *path.parents]):
-            real = self.places.real(each)
-            if not real.is_dir():
-                real.mkdir()
-                real.chmod(0o755)
-                self.folders.append(str(each))
 
 
 def install(places: Places, wheels: Path, tools: Path, *, compiled: bool = True) -> None:
@@ -108,6 +40,7 @@ def install(places: Places, wheels: Path, tools: Path, *, compiled: bool = True)
     python = str(places.real(fresh) / "bin/python")
     manual = _output([python, "-I", str(SOURCE / "packing/manual.py")])
     completions = {shell: _output([python, "-I", "-m", "mirror"], _INSPIRE_MIRROR_COMPLETE=f"{shell}_source") for shell in SHELLS}
+    write_list(places, fresh, [*old_files], old_folders)  # should this one fail in what follows
     _exchange(places, fresh)
     tree.write(places.bin / NAME, launcher(places), 0o755)
     for path, content, mode in surroundings(places):
@@ -116,11 +49,10 @@ def install(places: Places, wheels: Path, tools: Path, *, compiled: bool = True)
     for shell, script in completions.items():
         tree.write(places.completion(shell), script)
     _config(tree, places, python=str(places.real(places.home) / "bin/python"))
-    for path in sorted(old_files - set(tree.files)):
-        places.real(Path(path)).unlink(missing_ok=True)
+    for stale in sorted(old_files - set(tree.files)):
+        places.real(Path(stale)).unlink(missing_ok=True)
     folders = [*old_folders, *(each for each in tree.folders if each not in old_folders)]
-    listed = json.dumps({"files": tree.files, "folders": folders}, indent=1) + "\n"
-    places.real(places.home / _LIST).write_text(listed, "utf-8")
+    write_list(places, places.home, tree.files, folders)
 
 
 def uninstall(places: Places) -> bool:
@@ -138,20 +70,11 @@ def uninstall(places: Places) -> bool:
     return there
 
 
-def installed(places: Places) -> tuple[set[str], list[str]]:
-    """The files and folders of the install that is there; nothing if there is none."""
-    try:
-        listed = json.loads(places.real(places.home / _LIST).read_text("utf-8"))
-    except FileNotFoundError:
-        return set(), []
-    return set(listed["files"]), list(listed["folders"])
-
-
 def make_environment(places: Places, folder: Path, wheels: Path, tools: Path, *, compiled: bool) -> None:
     """A virtual environment with the program in it that can be moved, and holds no word of where it was made.
 
-    `tools` is one with a pip. The new one has none, as an upgrade is another install. Its interpreter is named by its minor version,
-    which it is bound to.
+    `tools` is one with a pip. The new one has none, as an upgrade is another install. Its interpreter is named by its minor
+    version, which it is bound to.
     """
     real = places.real(folder)
     venv.EnvBuilder(symlinks=True, with_pip=False).create(real)
@@ -219,11 +142,11 @@ def surroundings(places: Places) -> Iterator[tuple[Path, str | bytes, int]]:
         if path.is_file() and "__pycache__" not in path.parts:
             mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
             yield places.prefix / "share" / NAME / path.relative_to(SOURCE / "config"), path.read_bytes(), mode
-    for path in [
+    for page in [
         *sorted((SOURCE / "docs").glob("*.md")),
         *(SOURCE / name for name in ("README.md", "README.fr.md", "CHANGELOG.md", "LICENSE")),
     ]:
-        yield places.doc / path.name, path.read_bytes(), 0o644
+        yield places.doc / page.name, page.read_bytes(), 0o644
 
 
 def _config(tree: Tree, places: Places, python: str) -> None:
@@ -254,33 +177,6 @@ def _output(command: list[str], **environ: str) -> str:
     ).stdout
 
 
-def tell_system(places: Places) -> None:
-    """User, folders and units, where it is this very system that was changed, and we may. A service that runs is restarted."""
-    if places.destdir.parts or os.geteuid() != 0:
-        return
-    for command in (["systemd-sysusers", f"{NAME}.conf"], ["systemd-tmpfiles", "--create", f"{NAME}.conf"]):
-        if shutil.which(command[0]):
-            subprocess.run(command, check=False)
-    if Path("/run/systemd/system").is_dir():
-        subprocess.run(["systemctl", "daemon-reload"], check=False)
-        subprocess.run(["systemctl", "try-restart", f"{NAME}.service"], check=False)
-
-
-def stop_units(places: Places) -> None:
-    """Stop and disable what runs of this system's units, before their files go."""
-    if not places.destdir.parts and os.geteuid() == 0 and Path("/run/systemd/system").is_dir():
-        pattern = [f"{NAME}-sync@*.timer", f"{NAME}-sync@*.service"]
-        subprocess.run(["systemctl", "stop", *pattern], check=False)
-        links = sorted(Path("/etc/systemd/system").glob(f"*.wants/{NAME}-sync@*.timer"))
-        units = [f"{NAME}.service", f"{NAME}-verify.timer", f"{NAME}-verify.service", *(link.name for link in links)]
-        subprocess.run(["systemctl", "disable", "--now", "--quiet", *units], check=False)
-
-
-def _unit_folder(prefix: Path) -> Path:
-    """Where systemd finds units below a prefix; it looks into no other than these two."""
-    return prefix / "lib/systemd/system" if str(prefix) in ("/usr", "/usr/local") else Path("/etc/systemd/system")
-
-
 def main() -> None:
     """Parse, and do one or the other."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
@@ -302,20 +198,19 @@ def main() -> None:
         Path(given.destdir).absolute() if given.destdir else Path(),
         given.prefix,
         given.sysconfdir,
-        given.unitdir or _unit_folder(given.prefix),
+        given.unitdir or unit_folder(given.prefix),
         given.zshdir or given.prefix / "share/zsh/site-functions",
     )
     try:
         if given.action == "install":
             os.umask(0o022)
             install(places, given.wheels.absolute(), given.tools.absolute(), compiled=given.compiled)
-            tell_system(places)
+            tell_installed(places)
             print(f"installed below {places.real(places.prefix)}; the config is {places.sysconfdir / NAME}/{NAME}.toml")
         else:
             stop_units(places)
             gone = uninstall(places)
-            if not places.destdir.parts and os.geteuid() == 0 and Path("/run/systemd/system").is_dir():
-                subprocess.run(["systemctl", "daemon-reload"], check=False)
+            tell_uninstalled(places)
             kept = f"{places.sysconfdir / NAME} and the mirror (/var/lib/{NAME}) are kept"
             print(f"uninstalled; {kept}" if gone else f"nothing is installed below {places.real(places.prefix)}")
     except (OSError, subprocess.CalledProcessError) as error:

@@ -7,6 +7,7 @@ version of Debian's Python that it was made with: the package depends on just th
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent / "debian"
 HOME = "/usr/lib/inspire-mirror"
-MAINTAINER = "inspire-mirror <inspire-mirror@localhost>"
+MAINTAINER = f"{os.environ.get('DEBFULLNAME', 'inspire-mirror')} <{os.environ.get('DEBEMAIL', 'root@localhost.localdomain')}>"
+"""Whoever makes the package, as Debian's tools ask for it."""
 _CONTROL = """\
 Package: inspire-mirror
 Version: {version}
@@ -36,7 +38,7 @@ _COPYRIGHT = """\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 
 Files: *
-Copyright: the authors of inspire-mirror
+Copyright: 2026 the authors of inspire-mirror
 License: EUPL-1.2
  European Union Public Licence 1.2, https://joinup.ec.europa.eu/collection/eupl
 Comment: /usr/lib/inspire-mirror also holds the Python packages that it

@@ -35,33 +35,29 @@ def version(destdir: Path, prefix: str = "usr/local") -> str:
         link.unlink()
 
 
-def test_uninstall_removes_what_install_has_brought(tmp_path: Path) -> None:
-    """And nothing else: what was there before, what users have added, and the config stay."""
+def test_install_upgrade_uninstall(tmp_path: Path) -> None:
+    """A second install takes the place of the first: files of another version go, a config that is there is left alone.
+
+    Uninstalling removes what both have brought, and nothing else: what was there before and the config stay.
+    """
     (tmp_path / "usr/local/bin").mkdir(parents=True)
     (tmp_path / "usr/local/bin/other").write_text("other", "utf-8")
     before = tree(tmp_path)
     make("install", tmp_path)
     assert version(tmp_path).startswith("inspire-mirror, version ")
-    make("uninstall", tmp_path)
-    assert tree(tmp_path) == {*before, Path("etc"), CONFIG.parent, CONFIG}
-
-
-def test_a_second_install_takes_the_place_of_the_first(tmp_path: Path) -> None:
-    """A config that is there is left alone; files of another version go; what both have made is uninstalled."""
-    make("install", tmp_path)
     first = tree(tmp_path)
+
     (tmp_path / CONFIG).write_text("# mine\n", "utf-8")
-    stale = tmp_path / "usr/local/share/doc/inspire-mirror/stale.md"
-    stale.write_text("of another version", "utf-8")
+    (tmp_path / "usr/local/share/doc/inspire-mirror/stale.md").write_text("of another version", "utf-8")
     listed = tmp_path / "usr/local/lib/inspire-mirror/installed"
-    listed.write_text(
-        listed.read_text("utf-8").replace('"files": [', '"files": ["/usr/local/share/doc/inspire-mirror/stale.md",'), "utf-8"
-    )
+    more = '"files": ["/usr/local/share/doc/inspire-mirror/stale.md",'
+    listed.write_text(listed.read_text("utf-8").replace('"files": [', more), "utf-8")
     make("install", tmp_path)
     assert tree(tmp_path) == first
     assert (tmp_path / CONFIG).read_text("utf-8") == "# mine\n"
+
     make("uninstall", tmp_path)
-    assert tree(tmp_path) == {Path("etc"), CONFIG.parent, CONFIG}
+    assert tree(tmp_path) == {*before, Path("etc"), CONFIG.parent, CONFIG}
 
 
 def test_nothing_names_the_folder_that_it_was_made_in(tmp_path: Path) -> None:

@@ -106,25 +106,26 @@ def test_make_install_and_uninstall(clean: Container) -> None:
     assert before <= tree(clean)
 
 
-def test_the_package_is_removed_without_a_trace_but_for_the_mirror(clean: Container, package: Path) -> None:
+def test_the_package_goes_without_a_trace_but_for_the_mirror(clean: Container, package: Path) -> None:
+    """Removed, it leaves its config too, which the next one takes up; purged, the mirror alone, and says so."""
     before = tree(clean)
     install_package(clean, package)
     clean.run("systemctl", "enable", "--now", "inspire-mirror", f"{VERIFY}.timer", f"{SYNC}.timer")
+    config = clean.inside("/etc/inspire-mirror/inspire-mirror.toml")
+    config.write_text(f'root = "{ROOT}"\n# mine\n', "utf-8")
+    clean.run("apt-get", "remove", "-y", "inspire-mirror")
+    left = {path for path in tree(clean) - before if not path.startswith(ROOT)}
+    assert left == {"/etc/inspire-mirror", "/etc/inspire-mirror/inspire-mirror.toml"}
+    assert clean.run("systemctl", "is-active", SERVICE, check=False).stdout == "inactive\n"
+    assert clean.run("systemctl", "list-unit-files", "--no-legend", "inspire-mirror*", check=False).stdout == ""
+
+    install_package(clean, package)
+    assert "# mine" in config.read_text("utf-8")
     said = clean.run("apt-get", "purge", "-y", "inspire-mirror")
     assert f"the mirror in {ROOT} and its user are kept" in said.stdout + said.stderr
     assert {path for path in tree(clean) - before if not path.startswith(ROOT)} == set()
     assert before <= tree(clean)
     assert clean.inside(ROOT).is_dir()
-    assert clean.run("systemctl", "is-active", SERVICE, check=False).stdout == "inactive\n"
-    assert clean.run("systemctl", "list-unit-files", "--no-legend", "inspire-mirror*", check=False).stdout == ""
-
-
-def test_a_removed_package_keeps_its_config(clean: Container, package: Path) -> None:
-    install_package(clean, package)
-    clean.write("/etc/inspire-mirror/inspire-mirror.toml", f'root = "{ROOT}"\n# mine\n')
-    clean.run("apt-get", "remove", "-y", "inspire-mirror")
-    install_package(clean, package)
-    assert "# mine" in clean.inside("/etc/inspire-mirror/inspire-mirror.toml").read_text("utf-8")
 
 
 def test_units_are_well_formed(system: Installed) -> None:

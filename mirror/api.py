@@ -93,13 +93,13 @@ class Mirror:
         return report, actions
 
     def sync(self, *names: str, wait: bool = False, retry: bool = False) -> Report:
-        """Sync the named subscriptions, or all; with `retry` parked files too, whatever their next try.
+        """Sync the named subscriptions, or all; with `retry` parked files and failed commands too, whatever their next try.
 
         Needs a mirror opened by its config. Raises ConfigError, Locked, IndexUnusable.
         """
-        from mirror.sync import sync
+        from mirror.hooks import sync_with_hooks
 
-        return asyncio.run(sync(self._need_settings(), names, wait=wait, retry=retry))
+        return asyncio.run(sync_with_hooks(self._need_settings(), names, wait=wait, retry=retry))
 
     def prune(self, *names: str, dry_run: bool = False, wait: bool = False) -> PruneReport:
         """Delete the editions that no subscription keeps, of the named subscriptions or of all; with `dry_run`, say only which.

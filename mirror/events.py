@@ -210,6 +210,48 @@ class Checked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HookKey:
+    """Which command an event is about. `resource` and `sub_resource` are empty where it is about a run."""
+
+    subscription: str
+    hook: Literal["on_publish", "on_failure", "on_complete"]
+    upstream: str
+    resource: str = ""
+    sub_resource: str = ""
+
+    def __str__(self) -> str:
+        about = f" for {self.resource}/{self.sub_resource}" if self.sub_resource else ""
+        return f"{self.hook} of {self.subscription}{about}"
+
+
+@dataclass(frozen=True, slots=True)
+class HookStarted(Event):
+    """A command of a subscription begins, for the `attempt`th time."""
+
+    key: HookKey
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class HookDone(Event):
+    """A command has succeeded, within `seconds`. `output` is the last of what it printed."""
+
+    key: HookKey
+    seconds: float
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookFailed(Event):
+    """A command has failed, or did not end in time. `next_try` is when it is run again, in ISO 8601; None: it is given up."""
+
+    key: HookKey
+    reason: str
+    attempt: int
+    next_try: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Note(Event):
     """A line for people: something they would want to know."""
 

@@ -25,6 +25,7 @@ import mirror
 import mirror.steps
 from mirror.cli.commands.runs import run_until_signal
 from mirror.errors import MirrorError
+from mirror.hooks import sync_with_hooks
 from mirror.settings import from_mapping
 from mirror.sync import sync
 from mirror.verifying import verify
@@ -59,8 +60,8 @@ class Syncs:
 
         `step` and `occurrence` name where it is to be killed, or sent `signal`, or where the disk at `fill` fills up until it has
         `leave` pages, or `inodes`. The names of all steps that it passes are written to the file `passed`, one a line; what it has
-        to say to the file `said`. With `exchange` false the kernel does not exchange two folders; with `verify` it repairs instead;
-        `now` is the time of its clock, as ISO 8601.
+        to say to the file `said`. With `exchange` false the kernel does not exchange two folders; with `verify` it repairs instead,
+        with `hooks` it runs commands as well; `now` is the time of its clock, as ISO 8601.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -122,7 +123,8 @@ def _outcome(order: Mapping[str, Any]) -> tuple[int, str]:
     try:
         if order.get("verify"):
             return run_until_signal(verify(settings, full=True, repair=True, now=lambda: now, patience=HASTE)).exit_code, ""
-        report = run_until_signal(sync(settings, now=lambda: now, patience=HASTE))
+        once = sync_with_hooks if order.get("hooks") else sync
+        report = run_until_signal(once(settings, now=lambda: now, patience=HASTE))
     except KeyboardInterrupt:
         return 130, ""
     except MirrorError as error:

@@ -20,7 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from mirror.cli.app import cli
 from mirror.pruning import PruneAction, PruneRefusal, PruneReport
-from mirror.settings import Limits, Serve, Service, Settings, Subscription, Upstream, from_mapping, warnings
+from mirror.settings import Limits, Serve, Service, Settings, Subscription, Upstream, from_mapping
 from mirror.store.index import Index
 from mirror.store.query import MirroredFile
 from mirror.sync.report import EXIT_CODES, Report
@@ -108,13 +108,6 @@ def test_documented_defaults_are_those_of_the_program(heading: str) -> None:
         else:
             value = tomllib.loads(f"value = {default.strip('`')}")["value"]
             assert config(**{table: {key: value}}) == config(), key
-
-
-def test_keys_marked_as_without_effect_are_those_that_the_program_warns_about() -> None:
-    """Of a subscription; the other tables have no warnings."""
-    set_all = config(subscription={"keep": 2, "extract": True, "schedule": "hourly", "on_publish": ["load"]})
-    warned = {found[1] for line in warnings(set_all) if (found := re.match(r"\[subscription\.\w+\] (\w+): accepted", line))}
-    assert warned == {key for key, _, _, meaning in rows("[subscription.NAME]") if meaning.startswith("**No effect yet.**")}
 
 
 def toml_blocks() -> Iterator[tuple[str, str]]:

@@ -118,13 +118,6 @@ def test_effective_settings_are_json_that_reads_back_to_the_same(tmp_path: Path)
     assert from_mapping(without_nulls(shown), tmp_path, {}) == settings
 
 
-def test_what_has_no_effect_yet_is_told(tmp_path: Path) -> None:
-    told = "\n".join(configuration.warnings(loaded(tmp_path, INTERFACE)))
-    for key in ("on_publish",):
-        assert f"[subscription.topo-isere] {key}: accepted, but this version " in told
-    assert "contact" not in told
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [

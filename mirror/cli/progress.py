@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from mirror.amounts import count_text, size_text
-from mirror.cli.render import clean
+from mirror.cli.render import clean, one_line, time_text
 from mirror.events import (
     Checking,
     Event,
     Failed,
+    HookDone,
+    HookFailed,
+    HookStarted,
     Listed,
     ListingFailed,
     ListingRefused,
@@ -65,6 +68,11 @@ def _always(event: Event) -> str | None:
             return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})" if attempts else f"{key}: {reason}"
         case NotUnpacked(key, _, reason):
             return f"not unpacked: {key.resource}/{key.sub_resource}: {reason}"
+        case HookStarted(key, _):
+            return f"running {key}"
+        case HookFailed(key, reason, attempt, next_try):
+            again = f"next try {time_text(next_try)}" if next_try else "given up until the next publication or sync --retry"
+            return f"{key} failed: {one_line(reason)} ({count_text(attempt, 'attempt')}; {again})"
         case Withdrawn(upstream, resource, sub_resource):
             return f"{upstream}: {resource}/{sub_resource} is no longer listed; kept here"
         case Note(text, "warning"):
@@ -88,6 +96,8 @@ def _verbose(event: Event) -> str | None:
             return f"published {key} ({size_text(size)}, {action})"
         case Unpacked(key, files, size):
             return f"unpacked {key.resource}/{key.sub_resource}: {count_text(files, 'file')}, {size_text(size)}"
+        case HookDone(key, seconds, output):
+            return f"{key} done in {seconds:.1f} s" + (f": {one_line(output)}" if output else "")
         case Retrying(_, what, reason, attempt, wait):
             return f"retrying {what} in {wait:.1f} s: {reason} (attempt {attempt})"
         case Restarted(key, reason):
@@ -125,7 +135,7 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        shown = Failed | ListingFailed | ListingRefused | NotUnpacked | Walled
+        shown = Failed | HookFailed | ListingFailed | ListingRefused | NotUnpacked | Walled
         if self._quiet and not isinstance(event, shown) and not _is_warning(event):
             return
         if line := message(event, self._verbose):

@@ -118,3 +118,9 @@ def _total(widths: Iterable[int]) -> int:
 def clean(text: str) -> str:
     """Text from outside made harmless for a terminal: no control characters, one line."""
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+def one_line(text: str, most: int = 300) -> str:
+    """The end of a text of several lines, which mostly is what matters, in one line."""
+    joined = "; ".join(line.strip() for line in text.splitlines() if line.strip())
+    return joined if len(joined) <= most else f"…{joined[-most + 1 :]}"

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from mirror import events
-from mirror.events import Event, FileKey
+from mirror.events import Event, FileKey, HookDone, HookFailed, HookKey, HookStarted
 from mirror.sync import Account, Failure, Report
 
 _EVENTS = {name: kind for name, kind in vars(events).items() if inspect.isclass(kind) and issubclass(kind, Event)}
@@ -26,7 +26,7 @@ def event_message(event: Event) -> dict[str, object]:
     return {
         "event": type(event).__name__,
         "facts": {
-            name: [getattr(value, part.name) for part in fields(value)] if isinstance(value, FileKey) else value
+            name: [getattr(value, part.name) for part in fields(value)] if isinstance(value, FileKey | HookKey) else value
             for name, value in values.items()
         },
     }
@@ -37,8 +37,9 @@ def read_event(message: Mapping[str, Any]) -> Event | None:
     kind = _EVENTS.get(message["event"])
     if kind is None:
         return None
-    facts = {name: FileKey(*value) if name == "key" else value for name, value in message["facts"].items()}
     try:
+        key = HookKey if issubclass(kind, HookStarted | HookDone | HookFailed) else FileKey
+        facts = {name: key(*value) if name == "key" else value for name, value in message["facts"].items()}
         return kind(**facts)
     except TypeError:
         return None
@@ -54,7 +55,9 @@ def read_report(document: Mapping[str, Any]) -> Report:
         listed=document["listed"],
         planned=document["planned"],
         done=document["done"],
-        failed=[Failure(failed["url"], failed["file"], failed["reason"], failed["attempts"]) for failed in document["failed"]],
+        failed=[
+            Failure(failed["url"] or "", failed["file"], failed["reason"], failed["attempts"]) for failed in document["failed"]
+        ],
         account=Account(account["expected"], account["present"], account["verified"]),
         remarks=document["remarks"],
         seconds=document["seconds"],

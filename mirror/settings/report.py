@@ -7,14 +7,10 @@ from stat import S_IROTH
 from typing import Any
 from urllib.parse import urlsplit
 
+from mirror.settings.commands import problem_with_program
 from mirror.settings.known import GEOPLATEFORME_HOST, granted_requests_per_second
 from mirror.settings.problems import show_place
 from mirror.settings.schema import Settings, Upstream
-
-# Keys of a subscription that are part of the contract, and that nothing acts on yet. Delete a line with the feature that needs it.
-_WITHOUT_EFFECT = {
-    "on_publish": "this version does not run commands yet; `inspire-mirror query --latest --paths -0` feeds a script",
-}
 
 _MOST_DOWNLOADS = 8  # eight are fine, sixteen draw 429 [C]
 
@@ -29,7 +25,7 @@ def effective(settings: Settings) -> dict[str, Any]:
 
 
 def warnings(settings: Settings) -> list[str]:
-    """What is allowed and may surprise, one line each. Looks at the permissions of key files."""
+    """What is allowed and may surprise, one line each. Looks at the permissions of key files and programs."""
     found = []
     if settings.contact is None:
         found.append("contact: not set; an address here lets the operator of an upstream write to you before blocking you")
@@ -40,9 +36,10 @@ def warnings(settings: Settings) -> list[str]:
     for name, upstream in settings.upstream.items():
         found += [f"{show_place(('upstream', name, key))}: {text}" for key, text in _about_upstream(upstream)]
     for name, subscription in settings.subscription.items():
-        for key, text in _WITHOUT_EFFECT.items():
-            if getattr(subscription, key):
-                found.append(f"{show_place(('subscription', name, key))}: accepted, but {text}")
+        for key in ("on_publish", "on_failure", "on_complete"):
+            command = getattr(subscription, key)
+            if command and (problem := problem_with_program(command)):
+                found.append(f"{show_place(('subscription', name, key))}: {problem}")
     if settings.serve.model_fields_set:
         found.append("[serve]: accepted, but this version does not serve the mirror over HTTP yet")
     return found

@@ -30,6 +30,7 @@ from mirror.planning.edition import Edition, Latest, parse_edition
 from mirror.planning.schedule import Schedule
 from mirror.planning.timetable import Bandwidth, Window
 from mirror.settings.addresses import Address, check_public_url, check_redirect_host, check_service_url, parse_listen
+from mirror.settings.commands import PUBLISHED, RAN, check_command
 from mirror.settings.hours import LOCAL, check_zone, format_bandwidth, parse_bandwidth, parse_window
 from mirror.settings.known import RESERVED_NAMES, UPSTREAM_NAME
 from mirror.settings.schedule import parse_schedule
@@ -77,6 +78,14 @@ def _some_texts(value: object) -> tuple[str, ...]:
     return texts
 
 
+def _published_command(value: object, info: ValidationInfo) -> tuple[str, ...]:
+    return check_command(_texts(value), PUBLISHED, _folder(info))
+
+
+def _ran_command(value: object, info: ValidationInfo) -> tuple[str, ...]:
+    return check_command(_texts(value), RAN, _folder(info))
+
+
 def _hosts(value: object) -> tuple[str, ...]:
     hosts = []
     for number, text in enumerate(_texts(value), 1):
@@ -87,12 +96,16 @@ def _hosts(value: object) -> tuple[str, ...]:
     return tuple(hosts)
 
 
+def _folder(info: ValidationInfo) -> Path:
+    """Where relative paths start."""
+    return Path(info.context["folder"]) if info.context else Path()
+
+
 def _path(value: object, info: ValidationInfo) -> Path:
     """An absolute path: `~` is the home folder, and what is relative starts at the folder of the config file."""
     text = _line(str(value) if isinstance(value, Path) else value)
-    folder = info.context["folder"] if info.context else Path()
     try:
-        return Path(folder, Path(text).expanduser()).resolve()
+        return Path(_folder(info), Path(text).expanduser()).resolve()
     except (OSError, RuntimeError):
         raise ValueError("must be a path that can be followed") from None
 
@@ -152,6 +165,8 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 SomeTexts = Annotated[tuple[str, ...], BeforeValidator(_some_texts)]
 Folder = Annotated[Path, BeforeValidator(_path)]
+PublishedCommand = Annotated[tuple[str, ...], BeforeValidator(_published_command)]
+RanCommand = Annotated[tuple[str, ...], BeforeValidator(_ran_command)]
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size)]
 Rate = Annotated[int, BeforeValidator(parse_rate), PlainSerializer(format_size)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
@@ -266,17 +281,24 @@ class Subscription(_Table):
     stale_after: Annotated[Duration, AfterValidator(_some_time)] | None = None
     """How old its last success may be before /health says so; None goes by the schedule."""
 
-    on_publish: Texts = ()
+    on_publish: PublishedCommand = ()
     """A command and its arguments, run after a sub-resource is published; `{path}` and the like stand for its facts."""
 
-    on_failure: Texts = ()
+    on_failure: RanCommand = ()
     """A command, run after a sync that left the subscription incomplete."""
 
-    on_complete: Texts = ()
+    on_complete: RanCommand = ()
     """A command, run after a sync that left the subscription complete."""
 
     hook_timeout: Annotated[Duration, AfterValidator(_some_time)] = timedelta(hours=1)
     """How long one of these commands may take before it is ended."""
+
+    @field_validator("on_publish")
+    @classmethod
+    def _is_extracted(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not info.data.get("extract", True) and any("{extracted}" in argument for argument in value):
+            raise ValueError("names {extracted}, where nothing would be: it needs extract = true")
+        return value
 
 
 class Limits(_Table):

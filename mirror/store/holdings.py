@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -144,15 +144,19 @@ class Holdings:
                         (row["size"], unit_id),
                     )
 
-    def record(self, unit_id: int, updated: str | None, files: Iterable[StoredFile], *, at: datetime) -> None:
+    def record(
+        self, unit_id: int, updated: str | None, files: Sequence[StoredFile], *, fresh: Collection[str] = (), at: datetime
+    ) -> None:
         """Files have been published: their rows, the counts of their sub-resource, and an end to their being parked.
 
-        `updated` is the `publication` of their sub-resource that they were fetched from.
+        `updated` is the `publication` of their sub-resource that they were fetched from. The files named in `fresh` were put into
+        the tree, not found there: where their bytes are new, that is a publication of which subscriptions take notice.
         """
         moment = to_text(at)
         rows = [(unit_id, f.remote.name, f.remote.url, f.size, f.md5, f.sha256, updated, moment, moment) for f in files]
         with self._index.transaction() as sql:
             names = unit_id, json.dumps([row[1] for row in rows])
+            new = self._new_bytes(sql, unit_id, [f for f in files if f.remote.name in fresh])
             replaced, replaced_bytes = sql.execute(
                 "SELECT count(*), coalesce(sum(size), 0) FROM stored_files "
                 "WHERE sub_resource_id = ? AND file IN (SELECT value FROM json_each(?))",
@@ -173,6 +177,25 @@ class Holdings:
                 "settled = NULL WHERE id = ?",
                 (len(rows) - replaced, sum(row[3] for row in rows) - replaced_bytes, unit_id),
             )
+            if new:
+                sql.execute("UPDATE sub_resources SET publication = publication + 1 WHERE id = ?", (unit_id,))
+                sql.execute(
+                    "UPDATE stored_files SET publication = (SELECT publication FROM sub_resources WHERE id = ?1) "
+                    "WHERE sub_resource_id = ?1 AND file IN (SELECT value FROM json_each(?2))",
+                    (unit_id, json.dumps(new)),
+                )
+
+    def _new_bytes(self, sql: sqlite3.Connection, unit_id: int, files: Sequence[StoredFile]) -> list[str]:
+        """The names of those files that are not what was published under their names before: a repair brings nothing new."""
+        if not files:
+            return []
+        before = dict(
+            sql.execute(
+                "SELECT file, sha256 FROM stored_files WHERE sub_resource_id = ? AND file IN (SELECT value FROM json_each(?))",
+                (unit_id, json.dumps([f.remote.name for f in files])),
+            ).fetchall()
+        )
+        return [f.remote.name for f in files if before.get(f.remote.name) != f.sha256]
 
     def settle(self, unit_id: int, settled: str, folder_stamp: int | None, *, files: int, size: int) -> None:
         """Every wanted file of a sub-resource is here: `files` of `size` bytes in all.

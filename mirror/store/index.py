@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -208,7 +208,8 @@ class Index:
         if durable:
             self.connection.execute("PRAGMA synchronous = FULL")
         try:
-            self.connection.execute("BEGIN")
+            # At once for writing: what was read first could else be out of date by then, and SQLite would not even wait.
+            self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
             self.connection.execute("COMMIT")
         except BaseException:
@@ -252,6 +253,27 @@ class Index:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+@contextmanager
+def writing_beside(root: Path, *, wait: float = BUSY_WAIT) -> Iterator[sqlite3.Connection]:
+    """One short, durable transaction in an index that is there, beside a run that may be writing to it: each waits for the other.
+
+    For what cannot wait until a run of hours gives the lock of the root back. It makes no index and no tables.
+
+    Raises:
+        sqlite3.Error: there is no index, another program keeps it locked for longer than `wait` seconds, or it cannot be written.
+    """
+    with closing(sqlite3.connect(f"file:{quote(str(root / FILE))}?mode=rw", uri=True, timeout=wait, isolation_level=None)) as sql:
+        sql.row_factory = sqlite3.Row
+        sql.execute("PRAGMA foreign_keys = ON")
+        sql.execute("BEGIN IMMEDIATE")
+        try:
+            yield sql
+            sql.execute("COMMIT")
+        except BaseException:
+            sql.rollback()
+            raise
 
 
 def find_damage(connection: sqlite3.Connection, *, thorough: bool = False) -> str | None:

@@ -33,13 +33,14 @@ class Journal:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._run: int | None = None
+        self.run: int | None = None
+        """The id of the run that has begun."""
 
     def start(self, command: str, subscriptions: Sequence[str], *, at: datetime) -> None:
         """A run begins. Runs that never finished were killed: their rows keep saying so."""
         with self._index.transaction() as sql:
             sql.execute("UPDATE runs SET outcome = 'killed' WHERE finished_at IS NULL AND outcome IS NULL")
-            (self._run,) = sql.execute(
+            (self.run,) = sql.execute(
                 "INSERT INTO runs (command, started_at, subscriptions) VALUES (?, ?, ?) RETURNING id",
                 (command, to_text(at), json.dumps(list(subscriptions), ensure_ascii=False)),
             ).fetchone()
@@ -49,7 +50,7 @@ class Journal:
         with self._index.transaction() as sql:
             sql.execute(
                 "UPDATE runs SET finished_at = ?, outcome = ?, exit_code = ?, requests = ?, report = ? WHERE id = ?",
-                (to_text(at), outcome, exit_code, requests, json.dumps(report, ensure_ascii=False), self._run),
+                (to_text(at), outcome, exit_code, requests, json.dumps(report, ensure_ascii=False), self.run),
             )
 
     def event(self, kind: str, *, at: datetime, about: FileKey, message: str = "") -> None:
@@ -58,7 +59,7 @@ class Journal:
             sql.execute(
                 "INSERT INTO events (run_id, at, kind, upstream, resource, sub_resource, file, message) VALUES (?,?,?,?,?,?,?,?)",
                 (
-                    self._run,
+                    self.run,
                     to_text(at),
                     kind,
                     about.upstream,

@@ -20,6 +20,7 @@ _OWN = (
     (Path(".staging", "swap"), 4, False),
     (Path(".staging", "unpack"), 3, False),
     (Path(".staging", "quarantine"), 0, False),
+    (Path(".staging", "hooks"), 2, True),
     (Path("extracted"), 3, False),
     (Path("current"), 1, False),
 )

@@ -367,6 +367,18 @@ class Reader:
         return [dict(row) for row in rows]
 
     @_answer
+    def hooks(self) -> list[dict[str, Any]]:
+        """The commands that are still to be run, have failed or were given up, in their order."""
+        if self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'hook_jobs'").fetchone() is None:
+            return []  # an older version wrote this index
+        rows = self.connection.execute(
+            "SELECT subscription, hook, upstream, nullif(resource, '') AS resource, nullif(sub_resource, '') AS sub_resource, "
+            "coalesce(outcome, 'waiting') AS state, attempts, created_at, since, started_at AS last_try, next_try, message "
+            "FROM hook_jobs WHERE finished_at IS NULL ORDER BY id"
+        )
+        return [dict(row) for row in rows]
+
+    @_answer
     def unlisted(self) -> list[dict[str, Any]]:
         """What the last sync could not list, with the reasons: there may be files behind it that nobody knows of yet."""
         rows = self.connection.execute(

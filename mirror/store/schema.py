@@ -27,6 +27,12 @@ def m003_rebuilding(db: Database) -> None:
     db.execute("CREATE TABLE rebuilding (upstream TEXT PRIMARY KEY, since TEXT NOT NULL) WITHOUT ROWID")
 
 
+@migrations()
+def m005_hooks(db: Database) -> None:
+    """Which publications commands are to be run for, and how that went."""
+    _execute(db, _HOOKS)
+
+
 def _execute(db: Database, statements: str) -> None:
     for statement in statements.split(";;"):
         db.execute(statement)
@@ -270,4 +276,36 @@ CREATE TABLE leaving (         -- retention has decided to delete these; a kille
     sub_resource_id INTEGER PRIMARY KEY REFERENCES sub_resources (id),
     reason TEXT NOT NULL
 )
+"""
+
+_HOOKS = """
+ALTER TABLE sub_resources ADD COLUMN publication INTEGER NOT NULL DEFAULT 0;;  -- how many times new bytes were published in it
+ALTER TABLE stored_files ADD COLUMN publication INTEGER NOT NULL DEFAULT 0;;   -- in which of them; 0: adopted, or of old
+CREATE TABLE hook_seen (       -- the publication up to which a subscription has taken notice, whether it has a hook or not
+    subscription TEXT NOT NULL,
+    sub_resource_id INTEGER NOT NULL REFERENCES sub_resources (id) ON DELETE CASCADE,
+    publication INTEGER NOT NULL,
+    PRIMARY KEY (subscription, sub_resource_id)
+) WITHOUT ROWID;;
+CREATE TABLE hook_jobs (       -- commands to be run; of each thing the newest that has ended, and one that has not
+    id INTEGER PRIMARY KEY,
+    subscription TEXT NOT NULL,
+    hook TEXT NOT NULL,        -- on_publish, on_failure, on_complete
+    upstream TEXT NOT NULL,
+    resource TEXT NOT NULL,    -- empty: it is about a run
+    sub_resource TEXT NOT NULL,
+    run_id INTEGER,            -- the run in which it came up
+    publication INTEGER,       -- of the sub-resource
+    handled INTEGER,           -- the publication that a command was run for before
+    facts TEXT,                -- JSON: what a run came to
+    created_at TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,   -- begun
+    started_at TEXT,           -- the last of them
+    since TEXT,                -- when it failed first
+    next_try TEXT,
+    finished_at TEXT,          -- null: still to be run, or given up
+    outcome TEXT,              -- null: not tried yet; failed, given-up, done
+    message TEXT NOT NULL DEFAULT ''       -- the last words of the command
+);;
+CREATE UNIQUE INDEX hook_jobs_open ON hook_jobs (subscription, hook, upstream, resource, sub_resource) WHERE finished_at IS NULL
 """

@@ -122,7 +122,7 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
             report.account = _rough_account(run)
         if report.outcome in ("refused", "unavailable", "interrupted") and (stopped or not run.accounted):
             run.journal.attempted({wish.name: wish.upstream for wish in run.wishes}, report.outcome, at=run.now())
-        run.journal.finish(report.outcome, report.exit_code, report.requests, report.as_json(), at=run.now())
+        run.finish()
         step("run: finished")
     except sqlite3.Error as error:
         damaged = damaged or shows_damage(index, error)

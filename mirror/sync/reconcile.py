@@ -32,7 +32,7 @@ async def reconcile(tree: Tree, holdings: Holdings, journal: Journal, *, at: dat
             journal.event("set-aside", at=at, about=about, message=SPLIT_ANEW)
             step("announcement: has left")
         elif not one.leaving and hashes is not None and hashes.sha256 == one.file.sha256:
-            holdings.record(one.unit_id, one.updated, [one.file], at=at)
+            holdings.record(one.unit_id, one.updated, [one.file], fresh=[one.file.remote.name], at=at)
             step("announcement: came true")
         else:
             holdings.disown(one, None if hashes is None else hashes.sha256, at=at)

@@ -24,7 +24,7 @@ EXIT_CODES = {"complete": 0, "incomplete": 1, "refused": 4, "unavailable": 5, "i
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What could not be had: a file, or (where `file` is None) a listing."""
+    """What could not be had: a file, or (where `file` is None) a listing; without a `url`, a command that failed."""
 
     url: str
     file: str | None
@@ -106,7 +106,7 @@ class Report:
             "listed": self.listed,
             "planned": self.planned,
             "done": self.done,
-            "failed": [{"url": f.url, "file": f.file, "reason": f.reason, "attempts": f.attempts} for f in self.failed],
+            "failed": [{"url": f.url or None, "file": f.file, "reason": f.reason, "attempts": f.attempts} for f in self.failed],
             "account": {
                 "expected": self.account.expected,
                 "present": self.account.present,

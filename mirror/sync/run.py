@@ -12,17 +12,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Literal
 
 from mirror.amounts import count_text
 from mirror.errors import GuardRefused, UpstreamUnavailable, os_error_text
 from mirror.events import Emit, Event, FileKey, ListingFailed, ListingRefused, Note, Planned, Withdrawn, fan_out
 from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
-from mirror.settings import Settings, Upstream
+from mirror.settings import Settings
 from mirror.steps import step
 from mirror.store.catalogue import Catalogue
 from mirror.store.contents import Contents
@@ -36,43 +35,22 @@ from mirror.store.trash import Trash
 from mirror.store.tree import Tree
 from mirror.sync.archiving import Archiving
 from mirror.sync.guarding import Guards
+from mirror.sync.hooking import Hooking
 from mirror.sync.leaving import Exit
 from mirror.sync.planner import Planner
-from mirror.sync.rebuild import Rebuild, TakenIn
-from mirror.sync.refresh import Refresh, Refreshed, WantedUnit
+from mirror.sync.rebuild import Rebuild
+from mirror.sync.refresh import Refresh, WantedUnit
 from mirror.sync.report import Account, Failure, Report
 from mirror.sync.space import free_space, guard_plan, guard_room
 from mirror.sync.transfers import OBSTACLES, Transfers, UnitWork
+from mirror.sync.upstreams import UpstreamInRun
 from mirror.sync.wiring import Clock, bandwidth_of, dialect_of, open_session, wishes_of
 from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.pace import Gate
-from mirror.upstream.session import Patience, Session
+from mirror.upstream.session import Patience
 
 _MOST_TOLD = 3  # refused listings that the reason of a run names; the events have all
-
-
-@dataclass
-class _Upstream:
-    """One upstream in a run."""
-
-    name: str
-    settings: Upstream
-    wishes: tuple[Wish, ...]
-    session: Session
-    planner: Planner
-    refreshed: Refreshed = field(default_factory=lambda: Refreshed((), (), False))
-    missing: Literal["", "unavailable", "refused"] = ""
-    """Why there is no listing of it at all, if there is none."""
-
-    settled: set[int] = field(default_factory=set)
-    """Row ids of the sub-resources of which all is here."""
-
-    unsettled: list[WantedUnit] = field(default_factory=list)
-
-    refresh: Refresh | None = None
-    rebuilt: TakenIn | None = None
-    """What was taken in of files that nobody wants; None where that is not done, or not yet."""
 
 
 class Run:
@@ -115,10 +93,11 @@ class Run:
         self.holdings = Holdings(index)
         self.journal = Journal(index)
         self.rebuilding = Rebuilding(index, self.catalogue, self.holdings)
-        self.emit = fan_out(self.report, self._record, emit)
+        self.hooking = Hooking(settings, index, self.journal, self.wishes, now)
+        self.emit = fan_out(self.report, self._record, self.hooking, emit)
         self.exit = Exit(Departures(index, self.journal), Trash(self.tree), self.emit, now)
         self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now, retry=retry)
-        self.upstreams: list[_Upstream] = []
+        self.upstreams: list[UpstreamInRun] = []
         self._patience = patience
 
     def _record(self, event: Event) -> None:
@@ -151,7 +130,7 @@ class Run:
                 session = open_session(name, upstream, self.settings.contact, self.emit, self._patience, gate, bandwidth)
                 await stack.enter_async_context(session)
                 planner = Planner(name, self.tree, self.catalogue, self.holdings, self.now(), retry=self._retry)
-                self.upstreams.append(_Upstream(name, upstream, wishes, session, planner))
+                self.upstreams.append(UpstreamInRun(name, upstream, wishes, session, planner))
             yield
 
     async def list_and_plan(self) -> bool:
@@ -286,6 +265,14 @@ class Run:
             self.journal.start(command, [wish.name for wish in self.wishes], at=at)
         self._rebuilding_now = set(self.rebuilding.marked())
 
+    def finish(self) -> None:
+        """Record how the run has ended, and in the same moment what its subscriptions are to be told of that."""
+        report = self.report
+        with self.holdings.transaction():
+            self.journal.finish(report.outcome, report.exit_code, report.requests, report.as_json(), at=self.now())
+            if self._only is None:
+                self.hooking.ended(report)
+
     async def rebuild(self) -> None:
         """Take in what is here of upstreams whose index was made anew, but for what the plan adopts."""
         if self._only is not None:
@@ -325,7 +312,7 @@ class Run:
         await in_parallel([partial(self._transfer, upstream) for upstream in self.upstreams], len(self.upstreams))
         self._rebuilt()
 
-    async def _transfer(self, upstream: _Upstream) -> None:
+    async def _transfer(self, upstream: UpstreamInRun) -> None:
         transfers = Transfers(
             upstream.session,
             self.tree,
@@ -338,6 +325,7 @@ class Run:
             workers=upstream.settings.downloads,
             room=self._room,
             keeps_alias=partial(self._keeps_alias, upstream.name),
+            noticed=self.hooking.published,
         )
         try:
             async with self.archiving.looking_into(upstream.name):
@@ -345,7 +333,7 @@ class Run:
         except UpstreamUnavailable as error:
             self._gone(upstream, error)
 
-    def _gone(self, upstream: _Upstream, error: UpstreamUnavailable) -> None:
+    def _gone(self, upstream: UpstreamInRun, error: UpstreamUnavailable) -> None:
         """It has gone away in the middle. What has come is published; the other upstreams go on."""
         upstream.rebuilt = None
         self.excuses.append(error)
@@ -358,7 +346,7 @@ class Run:
             units = [replace(w, unit=now[w.unit.id]) if w.unit.id in now else w for w in upstream.refreshed.units if w.listed]
             await self.archiving.unpack(upstream.name, units, self.catalogue.files)
 
-    def _works(self, upstream: _Upstream) -> Iterator[UnitWork]:
+    def _works(self, upstream: UpstreamInRun) -> Iterator[UnitWork]:
         for wanted in upstream.unsettled:
             yield UnitWork(wanted.unit, upstream.planner.plan(wanted), upstream.planner.folder(wanted))
 
@@ -375,7 +363,7 @@ class Run:
                 wanted_unit = todo.get(folder)
                 self.tree.sweep(folder, planner.plan(wanted_unit).staging if wanted_unit else ())
 
-    def _knows_all(self, upstream: _Upstream) -> bool:
+    def _knows_all(self, upstream: UpstreamInRun) -> bool:
         """Whether this run covers every subscription to an upstream, and every listing that they need was had."""
         every = {name for name, sub in self.settings.subscription.items() if sub.upstream == upstream.name}
         return every == {wish.name for wish in upstream.wishes} and upstream.refreshed.complete
@@ -405,6 +393,7 @@ class Run:
         for upstream in self.upstreams:
             if upstream.missing:
                 self.journal.attempted({wish.name: upstream.name for wish in upstream.wishes}, upstream.missing, at=self.now())
+                self.hooking.missing(upstream.wishes, upstream.missing)
                 continue
             if self._knows_all(upstream):
                 self.holdings.parked.forget_unwanted(upstream.name, [wanted.unit.id for wanted in upstream.refreshed.units])
@@ -417,7 +406,7 @@ class Run:
         self.refresh_states()
         self.accounted = True
 
-    def _accounts(self, upstream: _Upstream) -> dict[int, tuple[Account, int]]:
+    def _accounts(self, upstream: UpstreamInRun) -> dict[int, tuple[Account, int]]:
         """The account of each wanted sub-resource; only what was not settled before this run can have changed in the index."""
         now = self.catalogue.reread(wanted.unit.id for wanted in upstream.unsettled)
         accounts = {}
@@ -429,7 +418,7 @@ class Run:
                 accounts[unit.id] = upstream.planner.account(replace(wanted, unit=unit))
         return accounts
 
-    def _stand(self, upstream: _Upstream, wish: Wish, accounts: Mapping[int, tuple[Account, int]]) -> None:
+    def _stand(self, upstream: UpstreamInRun, wish: Wish, accounts: Mapping[int, tuple[Account, int]]) -> None:
         units = [wanted for wanted in upstream.refreshed.units if wish.name in wanted.wanted.wishes]
         self.holdings.save_wanted(wish.name, [wanted.unit.id for wanted in units])
         step("close: wanted saved")
@@ -448,4 +437,5 @@ class Run:
             max((wanted.unit.sub.updated or "" for wanted in units), default="")[:10] or None,
         )
         self.journal.standing(standing, at=self.now())
+        self.hooking.counted(standing, units)
         step("close: subscription counted")

@@ -132,8 +132,13 @@ class Transfers:
         workers: int,
         room: Room | None = None,
         keeps_alias: Callable[[str], bool] = lambda series: False,
+        noticed: Callable[[int, Iterable[str]], None] = lambda unit_id, wishes: None,
     ) -> None:
-        """`keeps_alias` says of a series that its alias has to stay as it is for now."""
+        """`keeps_alias` says of a series that its alias has to stay as it is for now.
+
+        `noticed` is told of each sub-resource (its row id) in which files were published, and who wants it, in that transaction.
+        """
+        self._noticed = noticed
         self._archiving = archiving
         self._session = session
         self._tree = tree
@@ -357,7 +362,10 @@ class Transfers:
             for name in leaving:
                 self._journal.event("set-aside", at=now, about=work.key(name), message=SPLIT_ANEW)
         if files:
-            self._holdings.record(work.unit.id, work.plan.published, files, at=now)
+            fresh = set(group.names) - work.adopted
+            self._holdings.record(work.unit.id, work.plan.published, files, fresh=fresh, at=now)
+            if fresh:
+                self._noticed(work.unit.id, work.plan.wanted.wishes)
             message = f"{count_text(len(files), 'file')}, {sum(file.size for file in files)} bytes"
             kind = "adopted" if work.adopted.issuperset(group.names) else "published"
             self._journal.event(kind, at=now, about=work.key(files[0].remote.name), message=message)

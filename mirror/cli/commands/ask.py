@@ -15,7 +15,7 @@ import click
 from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors
 from mirror.cli.options import check_days, filter_options
-from mirror.cli.render import clean, clip, table, time_text
+from mirror.cli.render import clean, clip, one_line, table, time_text
 from mirror.errors import IndexMissing
 from mirror.model import BBox
 from mirror.store.lock import is_locked
@@ -181,6 +181,9 @@ def status(invocation: Invocation, as_json: bool) -> None:
         click.echo(clean(_parked_line(parked)))
     for failed in document["not_unpacked"]:
         click.echo(clean(f"not unpacked: {failed['resource']}/{failed['sub_resource']}: {failed['reason']}"))
+    for hook in document["hooks"]:
+        if hook["state"] != "waiting":
+            click.echo(clean(_hook_line(hook)))
     for unlisted in document["unlisted"]:
         click.echo(clean(f"not listed: {unlisted['what']} of {unlisted['upstream']}: {unlisted['reason']}"))
     click.echo(f"{count_text(document['files'], 'file')}, {size_text(document['bytes'])} under {settings.root}")
@@ -198,6 +201,15 @@ def _parked_line(parked: dict[str, Any]) -> str:
     return f"{line} ({count_text(parked['attempts'], 'attempt')}, the last {time_text(parked['last_try'])}; next try: {next_try})"
 
 
+def _hook_line(hook: dict[str, Any]) -> str:
+    about = f" for {hook['resource']}/{hook['sub_resource']}" if hook["sub_resource"] else ""
+    again = "next try: " + time_text(hook["next_try"]) if hook["next_try"] else "given up; `sync --retry` tries again"
+    return (
+        f"failing since {time_text(hook['since'])}: {hook['hook']} of {hook['subscription']}{about}: {one_line(hook['message'])} "
+        f"({count_text(hook['attempts'], 'attempt')}, the last {time_text(hook['last_try'])}; {again})"
+    )
+
+
 def _standings(settings: Settings) -> dict[str, Any]:
     known: dict[str, dict[str, Any]] = {}
     document: dict[str, Any] = {
@@ -208,6 +220,7 @@ def _standings(settings: Settings) -> dict[str, Any]:
         "parked": [],
         "unlisted": [],
         "not_unpacked": [],
+        "hooks": [],
     }
     try:
         reader = Reader(settings.root)
@@ -217,7 +230,7 @@ def _standings(settings: Settings) -> dict[str, Any]:
         known = {row["subscription"]: row for row in reader.subscriptions()}
         document["files"], document["bytes"] = reader.totals()
         document["last_run"], document["parked"], document["unlisted"] = reader.last_run(), reader.parked(), reader.unlisted()
-        document["not_unpacked"] = reader.not_unpacked()
+        document["not_unpacked"], document["hooks"] = reader.not_unpacked(), reader.hooks()
         if document["last_run"] and not document["last_run"]["finished_at"]:
             document["last_run"]["outcome"] = "running" if is_locked(settings.root) else "killed"
     entries = []

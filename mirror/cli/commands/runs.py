@@ -141,7 +141,7 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
 @names_argument
 @click.option("--dry-run", is_flag=True, help="Show the plan instead; the same as `plan`.")
 @click.option("--wait", is_flag=True, help="Wait for a running sync instead of ending with exit code 3.")
-@click.option("--retry", is_flag=True, help="Try parked files now, whatever their next try.")
+@click.option("--retry", is_flag=True, help="Try parked files and failed commands now, whatever their next try.")
 @json_option
 @pass_invocation
 @reports_errors
@@ -165,11 +165,11 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
 
 def _by_itself(invocation: Invocation, names: Sequence[str], *, wait: bool, retry: bool) -> Report:
     from mirror.cli.progress import watcher
-    from mirror.sync import sync as run_sync
+    from mirror.hooks import sync_with_hooks
 
     settings = _settings(invocation)
     with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
-        return run_until_signal(run_sync(settings, names, emit=watch, wait=wait, retry=retry))
+        return run_until_signal(sync_with_hooks(settings, names, emit=watch, wait=wait, retry=retry))
 
 
 def _by_service(invocation: Invocation, names: Sequence[str], *, wait: bool, retry: bool) -> Report | None:

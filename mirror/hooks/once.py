@@ -1,0 +1,69 @@
+"""A sync, and then the commands that are due after it: what `inspire-mirror sync` does where no service runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+
+from mirror.amounts import count_text
+from mirror.errors import IndexUnusable, Locked
+from mirror.events import Emit, Note
+from mirror.hooks.runner import HookRunner, HookSummary, when_text
+from mirror.settings import Settings
+from mirror.store.hook_jobs import HookJob
+from mirror.sync import Clock, Failure, Report, sync, utc_now
+from mirror.upstream.session import Patience
+
+
+async def sync_with_hooks(
+    settings: Settings,
+    names: Sequence[str] = (),
+    *,
+    emit: Emit = lambda event: None,
+    wait: bool = False,
+    now: Clock = utc_now,
+    patience: Patience | None = None,
+    retry: bool = False,
+) -> Report:
+    """As `sync`, and then, without its lock, what is due of the commands of these subscriptions; `retry` is for them as well.
+
+    A command that fails, or has failed and waits for its next try, makes a run that was complete incomplete. None is run after an
+    interrupt. Raises what `sync` raises.
+    """
+    report = await sync(settings, names, emit=emit, wait=wait, now=now, patience=patience, retry=retry)
+    if report.outcome == "interrupted":
+        return report
+    try:
+        summary = await HookRunner(lambda: settings, emit, now).run_due(names or None, retry=retry)
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) is not None:
+            task.uncancel()
+        report.outcome = "interrupted"
+        report.reason = "interrupted while commands were running; what was fetched is here, and the next sync runs them again"
+        return report
+    except (sqlite3.Error, OSError, IndexUnusable, Locked) as error:
+        emit(Note(f"commands could not be run, and are left to the next sync: {error}", "warning"))
+        _fall_short(report, f"all files are here, but commands could not be run: {error}")
+        return report
+    _account_for(summary, report)
+    return report
+
+
+def _account_for(summary: HookSummary, report: Report) -> None:
+    for job in summary.failing:
+        reason = f"{_name(job)}: {job.message.splitlines()[0] if job.message else 'failed'} ({when_text(job.next_try)})"
+        report.failed.append(Failure("", None, reason, job.attempts))
+    if summary.failing:
+        what = count_text(len(summary.failing), "command")
+        _fall_short(report, f"all files are here, but {what} failed: {report.failed[-1].reason}; `status` says which and why")
+
+
+def _fall_short(report: Report, reason: str) -> None:
+    if report.outcome == "complete":
+        report.outcome, report.reason = "incomplete", reason
+
+
+def _name(job: HookJob) -> str:
+    about = f" for {job.resource}/{job.sub_resource}" if job.sub_resource else ""
+    return f"{job.hook} of {job.subscription}{about}"

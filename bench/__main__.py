@@ -17,6 +17,7 @@ from bench.figures import Figure, print_json, print_table
 from bench.ground import QUICK, Ground, Sizes, base_folder, missing
 from bench.index import rows
 from bench.querying import queries
+from bench.service import service
 from bench.transfers import large_files, one_file, one_file_tls, small_files
 
 
@@ -39,6 +40,7 @@ MEASUREMENTS = {
     "rows": Measurement(rows),
     "queries": Measurement(queries),
     "archives": Measurement(archives, ("7zz",)),
+    "service": Measurement(service),
 }
 
 

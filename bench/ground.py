@@ -30,6 +30,7 @@ class Sizes:
     queried_sub_resources: int = 100_000
     queries: int = 500
     archive: int = GIB
+    syncs: int = 1000
 
 
 QUICK = Sizes(
@@ -42,6 +43,7 @@ QUICK = Sizes(
     queried_sub_resources=5000,
     queries=100,
     archive=32 * MIB,
+    syncs=200,
 )
 
 

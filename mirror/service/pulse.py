@@ -9,6 +9,7 @@ from pathlib import Path
 from mirror.events import Event
 
 _AT_WORK = 0.02  # of one processor: hashing at the speed of a slow disk takes more, an idle service a tenth of it
+_SHORTEST = 5.0  # seconds over which that is measured: the system counts in hundredths of a second
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -38,10 +39,12 @@ class Pulse:
 
     def is_alive(self) -> bool:
         """Whether there was a sign of life lately. To be asked at even intervals: processor time counts between two questions."""
-        now, used = self._clock(), self._used()
-        if now > self._looked and (used - self._had) / (now - self._looked) >= _AT_WORK:
-            self._last = now
-        self._looked, self._had = now, used
+        now = self._clock()
+        if now - self._looked >= _SHORTEST:
+            used = self._used()
+            if (used - self._had) / (now - self._looked) >= _AT_WORK:
+                self._last = now
+            self._looked, self._had = now, used
         return self.still < self._stalled_after
 
 

@@ -89,9 +89,9 @@ class Runner:
             self._turns.setdefault(name, Turn())
         self._wake.set()
 
-    def agenda(self) -> list[Due]:
+    def agenda(self, now: datetime | None = None) -> list[Due]:
         """The scheduled subscriptions, the next one first."""
-        now = self._now()
+        now = now or self._now()
         found = [
             Due(name, allowed_from(due_at(timing, self._turns[name], now), *self._window)) for name, timing in self._timings.items()
         ]
@@ -148,7 +148,7 @@ class Runner:
         if self._handed:
             return self._handed.popleft()
         now = self._now()
-        due = tuple(due.name for due in self.agenda() if due.at <= now)
+        due = tuple(due.name for due in self.agenda(now) if due.at <= now)
         return Job(due, "schedule") if due else None
 
     async def _sleep(self) -> None:
@@ -202,7 +202,10 @@ class Runner:
             return False
         while not task.done() and window.is_open(self._now(), zone):
             until = (window.next_change(self._now(), zone) - self._now()).total_seconds()
-            await asyncio.wait({task}, timeout=min(_LOOK, max(0.1, until)))
+            self._wake.clear()
+            woken = asyncio.ensure_future(self._wake.wait())
+            await asyncio.wait({task, woken}, timeout=min(_LOOK, max(0.1, until)), return_when=asyncio.FIRST_COMPLETED)
+            woken.cancel()
         if task.done():
             return False
         task.cancel()

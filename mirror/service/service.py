@@ -191,9 +191,10 @@ class Service:
         while True:
             if self._runner.current is None:
                 self._pulse.begin()
-            if self._pulse.is_alive():
+            alive = self._pulse.is_alive()
+            self._notify.send(STATUS=self.status(), **({"WATCHDOG": 1} if alive and self._notify.watchdog else {}))
+            if alive:
                 self._told_stalled = False
-                self._notify.send(STATUS=self.status(), **({"WATCHDOG": 1} if self._notify.watchdog else {}))
             elif not self._told_stalled:
                 self._told_stalled = True
                 self._emit(Note(f"the run has shown no sign of progress for {self._pulse.still / 60:.0f} min", "warning"))

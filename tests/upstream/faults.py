@@ -7,6 +7,7 @@ Byte counts are of the body as it is sent, so within the range that was asked fo
 from __future__ import annotations
 
 import gzip
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
@@ -149,6 +150,19 @@ def stall(after: int = 0) -> Fault:
     async def fault(exchange: Exchange) -> web.StreamResponse:
         response = await exchange.send_part(exchange.answer(), after)
         await exchange.upstream.stopped()
+        exchange.abort()
+        return response
+
+    return fault
+
+
+def hold(release: threading.Event, after: int = 0) -> Fault:
+    """All is promised, `after` bytes are sent, then nothing more until `release` is set, at which the connection breaks."""
+
+    async def fault(exchange: Exchange) -> web.StreamResponse:
+        response = await exchange.send_part(exchange.answer(), after)
+        while not release.is_set() and not await exchange.upstream.stopped(within=0.02):
+            pass
         exchange.abort()
         return response
 

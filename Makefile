@@ -6,7 +6,16 @@ STAMP := $(VENV)/.installed
 # Tests run in as many processes. Not "auto": that counts cores, of which a container may use but a few, or hyperthreads as none.
 WORKERS ?= 2
 
-.PHONY: demo test test-slow kill promises fuzz year lint bench lock clean
+# make install: below PREFIX, for packagers below DESTDIR; bound to the minor version of PYTHON.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+BUILD := build/$(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag)' || echo none)
+PIP_QUIET := --quiet --disable-pip-version-check
+PLACES = --destdir "$(DESTDIR)" --prefix "$(PREFIX)" --sysconfdir "$(SYSCONFDIR)" \
+	$(if $(UNITDIR),--unitdir "$(UNITDIR)") $(if $(ZSHDIR),--zshdir "$(ZSHDIR)")
+
+.PHONY: demo test test-slow systemd kill promises fuzz year lint bench lock clean wheels install uninstall deb
 
 demo: $(STAMP)            ## sync from a small sample upstream on loopback and show the result; offline
 	$(BIN)/inspire-mirror demo
@@ -16,6 +25,9 @@ test: lint                ## every check and every test
 
 test-slow: $(STAMP)       ## the scale and kill tests too
 	$(BIN)/pytest -m "slow or not slow"
+
+systemd: $(STAMP)         ## install, run, kill and uninstall it all on a real systemd, in a container; as root, on Debian
+	$(BIN)/pytest -m systemd tests/test_install.py tests/test_systemd.py tests/test_systemd_units.py
 
 kill: $(STAMP)            ## kill -9 at random points of a sync, 1,000 times
 	KILLS=$${KILLS:-1000} $(BIN)/pytest -m slow tests/test_kill.py -s
@@ -41,6 +53,38 @@ bench: $(STAMP)           ## measurements against real peers: nginx, curl, aria2
 lock: $(STAMP)            ## pin what the tests run with
 	$(BIN)/pip freeze --exclude-editable --exclude inspire-mirror | LC_ALL=C sort -f > requirements-test.lock
 
+wheels: $(BUILD)/wheels/.made   ## fetch and build what `make install` installs; the only step of it that needs a network
+
+install: $(BUILD)/wheels/.made  ## install below PREFIX
+	$(PYTHON) -B -m packing.install install $(PLACES) --wheels $(BUILD)/wheels --tools $(BUILD)/tools $(INSTALL_OPTIONS)
+
+uninstall:                      ## remove exactly that; config and mirror are kept
+	$(PYTHON) -B -m packing.install uninstall $(PLACES)
+
+deb:                            ## a Debian package, in build/
+	rm -rf build/deb
+	$(MAKE) install PYTHON=/usr/bin/python3 DESTDIR=build/deb PREFIX=/usr SYSCONFDIR=/etc ZSHDIR=/usr/share/zsh/vendor-completions \
+		INSTALL_OPTIONS=--no-compile
+	/usr/bin/python3 packing/deb.py build/deb build
+
+$(BUILD)/tools/.made:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv --clear $(BUILD)/tools
+	touch $(BUILD)/tools/.made
+
+# What others have made changes rarely, and is not fetched again for a change of ours.
+$(BUILD)/wheels/.made: $(BUILD)/needed/.made $(shell find mirror -name '*.py')
+	rm -rf $(BUILD)/wheels
+	$(BUILD)/tools/bin/python -m pip wheel $(PIP_QUIET) --no-deps --wheel-dir $(BUILD)/wheels .
+	ln $(BUILD)/needed/*.whl $(BUILD)/wheels
+	touch $@
+
+$(BUILD)/needed/.made: $(BUILD)/tools/.made pyproject.toml requirements-test.lock
+	rm -rf $(BUILD)/needed
+	$(BUILD)/tools/bin/python -m pip wheel $(PIP_QUIET) --constraint requirements-test.lock --wheel-dir $(BUILD)/needed .
+	rm $(BUILD)/needed/inspire_mirror-*.whl
+	touch $@
+
 $(STAMP): pyproject.toml requirements-test.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
@@ -48,4 +92,4 @@ $(STAMP): pyproject.toml requirements-test.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache inspire-mirror-demo
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache inspire-mirror-demo build

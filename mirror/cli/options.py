@@ -8,9 +8,15 @@ from typing import Any, TypeVar
 
 import click
 
+from mirror.cli.completing import complete_subscription
 from mirror.model import BBox
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def names_argument(command: F) -> F:
+    """Adds NAME, any number of times: subscriptions."""
+    return click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_subscription)(command)
 
 
 class Day(click.ParamType[date]):

@@ -9,6 +9,7 @@ import click
 from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors, say
 from mirror.cli.commands.runs import run_until_signal
+from mirror.cli.options import names_argument
 from mirror.cli.render import clean
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Delete old editions that no subscription keeps.")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@names_argument
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted, and why.")
 @click.option("--wait", is_flag=True, help="Wait for a running sync instead of ending with exit code 3.")
 @json_option

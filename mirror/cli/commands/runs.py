@@ -15,7 +15,7 @@ import click
 
 from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors, say
-from mirror.cli.options import Duration
+from mirror.cli.options import Duration, names_argument
 from mirror.cli.render import table, time_text
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
 
 
 @click.command(short_help="Show what a sync would do, and why.")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@names_argument
 @click.option("--all", "keeps", is_flag=True, help="Also list the files that are simply kept.")
 @click.option("--files", is_flag=True, help="A line per file instead of one per sub-resource.")
 @click.option("--retry", is_flag=True, help="As if for `sync --retry`.")
@@ -137,7 +137,7 @@ def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAct
 
 
 @click.command(short_help="Fetch, verify, publish and index what is wanted.")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@names_argument
 @click.option("--dry-run", is_flag=True, help="Show the plan instead; the same as `plan`.")
 @click.option("--wait", is_flag=True, help="Wait for a running sync instead of ending with exit code 3.")
 @click.option("--retry", is_flag=True, help="Try parked files and failed commands now, whatever their next try.")
@@ -226,7 +226,7 @@ def _print_end(report: Report) -> None:
 
 
 @click.command(short_help="Check the tree against the index.")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@names_argument
 @click.option("--full", is_flag=True, help="Hash every file, not only compare sizes.")
 @click.option("--budget", type=Duration(), help="Hash, for so long (30m, 2h), the files that were hashed longest ago.")
 @click.option(

@@ -1,0 +1,81 @@
+"""A system in a container with the Debian package installed, and a fake upstream on the loopback interface that both share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .container import Container, base_root, booted, in_memory
+from .upstream import FakeUpstream
+
+PROJECT = Path(__file__).parents[1]
+SERVICE = "inspire-mirror.service"
+CONFIG = "/etc/inspire-mirror/inspire-mirror.toml"
+ROOT = "/var/lib/inspire-mirror"
+
+
+@lru_cache(maxsize=1)
+def make_package() -> Path:
+    """The package, by the documented command; its path."""
+    subprocess.run(["make", "-C", PROJECT, "deb"], check=True, capture_output=True, text=True, timeout=500)
+    (found,) = (PROJECT / "build").glob("inspire-mirror_*.deb")
+    return found
+
+
+def install_package(container: Container, package: Path) -> None:
+    """By the documented command."""
+    shutil.copy(package, container.inside(f"/root/{package.name}"))
+    container.run("apt-get", "install", "-y", "--no-install-recommends", f"/root/{package.name}")
+
+
+class Installed(Container):
+    """A container with the package installed."""
+
+    def configure(self, upstream: FakeUpstream, *, more: str = "", **subscriptions: str) -> None:
+        """Write the config: for each subscription the lines of its table; `more` stands before the tables."""
+        tables = "".join(f"[subscription.{name.replace('_', '-')}]\n{lines}\n" for name, lines in subscriptions.items())
+        head = f'root = "{ROOT}"\ncontact = "sig@example.org"\n{more}\n'
+        at = f'[upstream.gpf]\nurl = "{upstream.url}"\nrequests_per_second = 1000\nretry_for = "1s"\n'
+        self.write(CONFIG, f"{head}{at}{tables}[limits]\nmin_free = 0\n")
+
+    def drop_in(self, unit: str, section: str, *lines: str) -> None:
+        """What `systemctl edit` would write."""
+        self.write(f"/etc/systemd/system/{unit}.d/test.conf", "\n".join([f"[{section}]", *lines, ""]))
+        self.run("systemctl", "daemon-reload")
+
+    def files(self) -> list[dict[str, Any]]:
+        """What `query --json` says is here."""
+        done = self.run("inspire-mirror", "query", "--json", check=False)
+        found: list[dict[str, Any]] = json.loads(done.stdout) if done.returncode == 0 else []
+        return found
+
+    def main_pid(self) -> str:
+        """The process id of the service, inside."""
+        return self.show(SERVICE, "MainPID")["MainPID"]
+
+    def exposure(self, unit: str) -> float:
+        """What `systemd-analyze security` rates a unit, 0 to 10."""
+        said = self.run("systemd-analyze", "security", "--no-pager", unit).stdout
+        return float(said.rpartition(": ")[2].split()[0])
+
+
+@contextmanager
+def system_with_package(folder: Path, package: Path) -> Iterator[Path]:
+    """A root with the package installed, to lay containers over."""
+    with in_memory(folder):
+        with booted([base_root()], folder) as container:
+            install_package(container, package)
+        yield folder / "upper"
+
+
+@contextmanager
+def installed(root: Path, folder: Path) -> Iterator[Installed]:
+    """A container of its own over that root."""
+    with in_memory(folder), booted([root, base_root()], folder) as container:
+        yield Installed(container.leader)

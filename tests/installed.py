@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from .container import Container, base_root, booted, in_memory
 from .upstream import FakeUpstream
@@ -20,12 +20,17 @@ CONFIG = "/etc/inspire-mirror/inspire-mirror.toml"
 ROOT = "/var/lib/inspire-mirror"
 
 
-@lru_cache(maxsize=1)
-def make_package() -> Path:
-    """The package, by the documented command; its path."""
-    subprocess.run(["make", "-C", PROJECT, "deb"], check=True, capture_output=True, text=True, timeout=500)
-    (found,) = (PROJECT / "build").glob("inspire-mirror_*.deb")
-    return found
+def package() -> Path:
+    """The package that `make deb` has made of this state of the project."""
+    found = sorted((PROJECT / "build").glob("inspire-mirror_*.deb"))
+    if len(found) != 1:
+        pytest.fail("there must be one package in build/: run `make systemd`, or `make deb` before")
+    made = found[0].stat().st_mtime
+    sources = [path for name in ("mirror", "packing", "systemd") for path in (PROJECT / name).rglob("*") if path.suffix != ".pyc"]
+    newer = [path for path in sources if path.is_file() and path.stat().st_mtime > made]
+    if newer:
+        pytest.fail(f"{found[0].name} is older than {newer[0]}: run `make deb` first")
+    return found[0]
 
 
 def install_package(container: Container, package: Path) -> None:

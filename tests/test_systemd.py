@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .container import need_container
-from .installed import CONFIG, ROOT, SERVICE, Installed, installed, make_package, system_with_package
+from .installed import CONFIG, ROOT, SERVICE, Installed, installed, package, system_with_package
 from .upstream import FakeUpstream, faults, simple_catalogue
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
@@ -23,7 +23,7 @@ LARGE = 3 << 20
 @pytest.fixture(scope="module")
 def package_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     need_container()
-    with system_with_package(tmp_path_factory.mktemp("package"), make_package()) as root:
+    with system_with_package(tmp_path_factory.mktemp("package"), package()) as root:
         yield root
 
 
@@ -195,3 +195,16 @@ def test_config_of_the_package_is_valid_and_fetches_nothing(system: Installed) -
     assert CONFIG.lstrip("/") in said
     assert ROOT in said
     assert "no subscription yet" in said
+
+
+def test_a_command_runs_when_something_is_published(system: Installed, upstream: FakeUpstream) -> None:
+    """One of those that are installed, confined as the service is, into the folder that the drop-in of docs/service.md opens to it."""
+    command = 'on_publish = ["/usr/lib/inspire-mirror/hooks/write-sums", "/srv/sums"]'
+    system.configure(upstream, topo=f"{HOURLY}\n{command}")
+    system.run("install", "-d", "-o", "inspire-mirror", "/srv/sums")
+    system.drop_in(SERVICE, "Service", "ReadWritePaths=/srv/sums")
+    system.run("systemctl", "start", "inspire-mirror")
+    system.until(lambda: len([*system.inside("/srv/sums").rglob("SHA256SUMS")]) == 3, "each sub-resource has its sums")
+    (first, *_) = sorted(system.inside("/srv/sums").rglob("SHA256SUMS"))
+    folder = Path(ROOT, "data", *first.parent.parts[-3:])
+    assert system.run("sh", "-c", f"cd {folder} && sha256sum -c /{first.relative_to(system.inside('/'))}").returncode == 0

@@ -37,6 +37,20 @@ class Requested(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Answered(Event):
+    """How a request ended: with an HTTP status `seconds` after it went out, as the head of the answer was here; or with None.
+
+    `here` says that it was no fault of the upstream that no answer came: this machine has no network, no names, no way out.
+    """
+
+    upstream: str
+    status: int | None
+    seconds: float
+    kind: Literal["listing", "file", "probe"]
+    here: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Walled(Event):
     """The upstream told this address to stop: every worker of that host waits `seconds`, then goes on at `rate` requests/s."""
 
@@ -55,6 +69,13 @@ class Retrying(Event):
     reason: str
     attempt: int
     wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Event):
+    """A run has come to its next stage."""
+
+    name: Literal["listing", "planning", "fetching", "unpacking"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +147,14 @@ class Chunk(Event):
 @dataclass(frozen=True, slots=True)
 class Restarted(Event):
     """A transfer begins again from zero: what was in staging cannot be continued."""
+
+    key: FileKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetBack(Event):
+    """A transfer has failed, and has another turn later in this run."""
 
     key: FileKey
     reason: str

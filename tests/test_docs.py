@@ -266,5 +266,5 @@ def test_python_examples_compile(block: str) -> None:
 
 @pytest.mark.parametrize("page", names(PAGES))
 def test_pages_can_be_read_in_one_sitting(page: str) -> None:
-    """At most some 3,500 words; the design has the most to say."""
-    assert len((ROOT / page).read_text("utf-8").split()) < 3500
+    """At most some 3,500 words; more only where single entries are looked up."""
+    assert len((ROOT / page).read_text("utf-8").split()) < (5000 if page == "docs/commands.md" else 3500)

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,14 +124,18 @@ def test_a_busy_service_is_exit_code_3_or_is_waited_for(folder: Path, upstream: 
 
 
 def test_a_sync_of_another_process_makes_the_handed_one_wait_or_fail(folder: Path, upstream: FakeUpstream) -> None:
-    with held_downloads(upstream) as go, start("sync", cwd=folder) as outside, running(folder) as service:
-        wait_downloads(service, upstream)
-        busy = run("sync", cwd=folder)
-        assert busy.code == 3
-        assert f"another run (pid {outside.pid})" in busy.err
-        go()
-        assert outside.wait(WITHIN) == 0
-        assert run("sync", cwd=folder).code == 0
+    with held_downloads(upstream) as go, start("sync", cwd=folder) as outside:
+        until = time.monotonic() + WITHIN
+        while not upstream.count("download"):  # else it might find the service, and hand itself over
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        with running(folder):
+            busy = run("sync", cwd=folder)
+            assert busy.code == 3
+            assert f"another run (pid {outside.pid})" in busy.err
+            go()
+            assert outside.wait(WITHIN) == 0
+            assert run("sync", cwd=folder).code == 0
 
 
 def test_ctrl_c_away_from_a_terminal_leaves_the_sync_running(folder: Path, upstream: FakeUpstream) -> None:
@@ -164,6 +169,55 @@ def test_ctrl_c_on_a_terminal_asks(folder: Path, upstream: FakeUpstream, answer:
         service.wait_log(ending)
         assert client.wait(WITHIN) == code
         os.close(master)
+
+
+# -- commands of subscriptions
+
+
+def with_command(folder: Path, script: str, *more: str) -> Path:
+    """Give the subscription `all` a command that is run after each publication."""
+    program = folder / "load"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    config = folder / "inspire-mirror.toml"
+    lines = "\n".join((f'on_publish = ["{program}", "{{path}}"]', *more))
+    config.write_text(config.read_text().replace("[subscription.all]", f"[subscription.all]\n{lines}"))
+    return folder / "mirror"
+
+
+def test_commands_are_run_by_the_service_and_waited_for_by_whoever_asked(folder: Path) -> None:
+    with_command(folder, 'echo "$1" >> "$(dirname "$0")/loaded"')
+    with running(folder):
+        assert run("sync", cwd=folder).code == 0
+        loaded = (folder / "loaded").read_text().splitlines()
+        assert sorted(loaded) == sorted(set(loaded))
+        assert loaded
+        assert all(Path(path).is_dir() for path in loaded)
+
+
+def test_a_command_that_fails_makes_the_sync_fall_short(folder: Path) -> None:
+    with_command(folder, "echo the database is away >&2; exit 7")
+    with running(folder):
+        done = run("sync", "--json", cwd=folder)
+    assert (done.code, done.json["outcome"]) == (1, "incomplete")
+    assert done.json["account"]["present"] == done.json["account"]["expected"]
+    assert "the database is away" in done.err
+
+
+def test_a_command_that_takes_long_holds_up_no_sync_and_ends_with_the_service(folder: Path) -> None:
+    """It is left to the next start, in which it runs again."""
+    with_command(folder, 'echo $$ > "$(dirname "$0")/began"; exec sleep 1000', 'schedule = "daily 03:15"')
+    with running(folder) as service:
+        service.wait_log("complete after")
+        service.wait_until(lambda: (folder / "began").exists() and (folder / "began").read_text(), "the command")
+        pid = int((folder / "began").read_text())
+        with service.sync():
+            service.wait_log("complete after", after=len(service.log))
+        assert service.end() == 0
+    assert not Path(f"/proc/{pid}").exists()
+    (folder / "load").write_text('#!/bin/sh\necho "$1" >> "$(dirname "$0")/loaded"\n')
+    with running(folder) as service:
+        service.wait_until(lambda: (folder / "loaded").exists(), "the command, once more")
 
 
 # -- stop, kill, restart

@@ -22,6 +22,9 @@ from mirror.errors import MirrorError
 from mirror.version import __version__
 
 if TYPE_CHECKING:
+    from mirror.cli.bars import Bars
+    from mirror.cli.logs import Level, Log, Style
+    from mirror.cli.progress import Lines
     from mirror.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,6 +37,13 @@ class Invocation:
     config: Path | None = None
     verbose: int = 0
     quiet: bool = False
+    log: Style = "auto"
+
+    def watcher(self, *, bars: bool = True) -> Lines | Bars | Log:
+        """Who shows what a run does, as these options ask for it; without `bars` as lines, on a terminal too."""
+        from mirror.cli.progress import watcher
+
+        return watcher(self.verbose, quiet=self.quiet, log=self.log, bars=bars)
 
     def settings(self, *, offline: bool = False) -> Settings:
         """The settings of the config in effect. Raises ConfigError."""
@@ -102,9 +112,15 @@ class Commands(click.Group):
 )
 @click.option("-v", "--verbose", count=True, help="Say more; twice: every request.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+@click.option(
+    "--log",
+    type=click.Choice(["auto", "lines", "journal", "json"]),
+    default="auto",
+    help="How to write the log on stderr: lines for people, key=value for journald, JSON. Default: what suits where it goes.",
+)
 @click.version_option(__version__, prog_name="inspire-mirror")
 @click.pass_context
-def cli(context: click.Context, config: Path | None, verbose: int, quiet: bool) -> None:
+def cli(context: click.Context, config: Path | None, verbose: int, quiet: bool, log: Style) -> None:
     """Mirror INSPIRE Atom download services, verify every byte, and know what you have.
 
     \b
@@ -115,7 +131,16 @@ def cli(context: click.Context, config: Path | None, verbose: int, quiet: bool) 
     """
     if verbose and quiet:
         raise click.UsageError("-v and -q exclude one another")
-    context.obj = Invocation(config, verbose, quiet)
+    context.obj = Invocation(config, verbose, quiet, log)
+
+
+def say(text: str, level: Level = "error") -> None:
+    """Tell on stderr what is no event, in the style of the log."""
+    from mirror.cli.logs import say as tell
+
+    context = click.get_current_context(silent=True)
+    invocation = context.find_object(Invocation) if context is not None else None
+    tell(text, level, invocation.log if invocation is not None else "auto")
 
 
 pass_invocation = click.make_pass_decorator(Invocation)
@@ -169,7 +194,7 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             if kwargs.get("as_json"):
                 print_json({"error": str(error), "exit_code": error.exit_code})
             for line in str(error).splitlines() or ["unknown error"]:
-                click.echo(f"inspire-mirror: {line}", err=True)
+                say(line)
             finish(error.exit_code)
         except BrokenPipeError:
             # The reader of a pipe (head, less) has gone: nothing more to say, to nobody.
@@ -179,7 +204,7 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             with suppress(OSError):  # it may be stdout that cannot be written
                 if kwargs.get("as_json"):
                     print_json({"error": str(error), "exit_code": 1})
-            click.echo(f"inspire-mirror: {error}", err=True)
+            say(str(error))
             finish(1)
         except KeyboardInterrupt:
             if kwargs.get("as_json"):
@@ -189,7 +214,16 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     return update_wrapper(wrapped, command)
 
 
-_GLOBAL = ("-c", "--config", "-v", "-vv", "--verbose", "-q", "--quiet", "--version")
+def _show(error: click.ClickException) -> None:
+    from mirror.cli.logs import goes_to_journal
+
+    if goes_to_journal(os.environ):
+        say(error.format_message())
+    else:
+        error.show()
+
+
+_GLOBAL = ("-c", "--config", "-v", "-vv", "--verbose", "-q", "--quiet", "--log", "--version")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -203,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             error = click.UsageError(f"{error.format_message()} {hint}", error.ctx)
         if "--json" in given:
             print_json({"error": error.format_message(), "exit_code": error.exit_code})
-        error.show()
+        _show(error)
         finish(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         # As early as this nothing has been begun.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import click
 from mirror.amounts import count_text, size_text
 from mirror.cli.render import clean, one_line, time_text
 from mirror.events import (
+    Answered,
     Checking,
     Event,
     Failed,
@@ -30,6 +32,7 @@ from mirror.events import (
     Retrying,
     RunBegan,
     RunEnded,
+    SetBack,
     TransferStarted,
     Unpacked,
     Verified,
@@ -40,6 +43,7 @@ from mirror.events import (
 
 if TYPE_CHECKING:
     from mirror.cli.bars import Bars
+    from mirror.cli.logs import Log, Style
 
 _KINDS = {"first": "everything, for the first time", "full": "everything", "changes": "changes"}
 
@@ -102,6 +106,8 @@ def _verbose(event: Event) -> str | None:
             return f"retrying {what} in {wait:.1f} s: {reason} (attempt {attempt})"
         case Restarted(key, reason):
             return f"from zero again {key}: {reason}"
+        case SetBack(key, reason):
+            return f"later in this run {key}: {reason}"
         case TransferStarted(key, size, offset) if offset:
             return f"resuming {key} at {size_text(offset)} of {size_text(size)}"
         case Checking(files, size):
@@ -116,6 +122,8 @@ def _debug(event: Event) -> str | None:
     match event:
         case Requested(_, url):
             return f"GET {url}"
+        case Answered(upstream, status, seconds, _, _):
+            return f"{upstream}: {f'HTTP {status}' if status else 'no answer'} after {seconds:.3f} s"
         case TransferStarted(key, size, _):
             return f"fetching {key} ({size_text(size)})"
         case Verified(key, _, _):
@@ -135,8 +143,7 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        shown = Failed | HookFailed | ListingFailed | ListingRefused | NotUnpacked | Walled
-        if self._quiet and not isinstance(event, shown) and not _is_warning(event):
+        if self._quiet and not is_shown_if_quiet(event):
             return
         if line := message(event, self._verbose):
             click.echo(line, err=True)
@@ -148,13 +155,24 @@ class Lines:
         pass
 
 
-def _is_warning(event: Event) -> bool:
-    return isinstance(event, Note) and event.level == "warning"
+def is_shown_if_quiet(event: Event) -> bool:
+    """Whether an event is trouble."""
+    if isinstance(event, Note):
+        return event.level == "warning"
+    return isinstance(event, Failed | HookFailed | ListingFailed | ListingRefused | NotUnpacked | Walled)
 
 
-def watcher(verbose: int, *, quiet: bool) -> Lines | Bars:
-    """Bars on a terminal, lines elsewhere; nothing but trouble if quiet."""
-    if sys.stderr.isatty() and not quiet:
+def watcher(verbose: int, *, quiet: bool, log: Style = "auto", bars: bool = True) -> Lines | Bars | Log:
+    """What `--log` asks for; `auto` is bars on a terminal, and elsewhere what suits where stderr goes. Only trouble if quiet.
+
+    Without `bars` a terminal gets lines too.
+    """
+    from mirror.cli.logs import Log, style_in_effect
+
+    style = style_in_effect(log, os.environ)
+    if style != "lines":
+        return Log(style, verbose, quiet=quiet)
+    if bars and log == "auto" and sys.stderr.isatty() and not quiet:
         from mirror.cli.bars import Bars
 
         return Bars(verbose)

@@ -5,7 +5,7 @@ index (jobs) -> due (which, when) -> manifest (facts) -> command (a process) -> 
 `runner` is the wiring; `once` is a sync followed by the commands that it gave rise to.
 """
 
-from mirror.hooks.once import sync_with_hooks
+from mirror.hooks.once import commands_after, sync_with_hooks
 from mirror.hooks.runner import HookRunner, HookSummary
 
-__all__ = ["HookRunner", "HookSummary", "sync_with_hooks"]
+__all__ = ["HookRunner", "HookSummary", "commands_after", "sync_with_hooks"]

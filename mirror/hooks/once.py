@@ -32,6 +32,13 @@ async def sync_with_hooks(
     interrupt. Raises what `sync` raises.
     """
     report = await sync(settings, names, emit=emit, wait=wait, now=now, patience=patience, retry=retry)
+    return await commands_after(report, settings, names, emit=emit, now=now, retry=retry)
+
+
+async def commands_after(
+    report: Report, settings: Settings, names: Sequence[str], *, emit: Emit, now: Clock = utc_now, retry: bool = False
+) -> Report:
+    """Run what is due of the commands of these subscriptions after the sync that `report` is of; see `sync_with_hooks`."""
     if report.outcome == "interrupted":
         return report
     try:

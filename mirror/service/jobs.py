@@ -75,7 +75,7 @@ class Job:
     error: MirrorError | None = None
     cancelled: bool = False
     watchers: list[Watcher] = field(default_factory=list)
-    on_cancel: Callable[[], None] | None = None
+    on_cancel: Callable[[], object] | None = None
     """Ends the run, once it has begun."""
 
     @property

@@ -40,7 +40,11 @@ class Pulse:
     def is_alive(self) -> bool:
         """Whether there was a sign of life lately. To be asked at even intervals: processor time counts between two questions."""
         now = self._clock()
-        if now - self._looked >= _SHORTEST:
+        if (
+            self._last >= self._looked
+        ):  # it was told of something since: what was used for that says nothing about the time after it
+            self._looked, self._had = now, self._used()
+        elif now - self._looked >= _SHORTEST:
             used = self._used()
             if (used - self._had) / (now - self._looked) >= _AT_WORK:
                 self._last = now

@@ -50,9 +50,9 @@ class Runner:
         *,
         share: float = 0.0,
         patience: Patience | None = None,
-        after: Callable[[Job], None] = lambda job: None,
+        finish: Callable[[Job, Report | None, MirrorError | None], None] = Job.end,
     ) -> None:
-        """`share` is that of this host in the jitter, 0 to 1; `after` is called when a job has ended."""
+        """`share` is that of this host in the jitter, 0 to 1; `finish` ends a job whose sync has ended, at once or later."""
         self.settings = settings
         self.current: Job | None = None
         self.runs = 0
@@ -60,7 +60,7 @@ class Runner:
         self._now = now
         self._share = share
         self._patience = patience
-        self._after = after
+        self._finish = finish
         self._handed: deque[Job] = deque()
         self._turns: dict[str, Turn] = {}
         self._timings: dict[str, Timing] = {}
@@ -237,8 +237,8 @@ class Runner:
         outcome, reason = (report.outcome, report.reason) if report is not None else ("failed", str(error))
         files, size = (report.done["add"] + report.done["replace"], report.done["bytes"]) if report is not None else (0, 0)
         self._emit(RunEnded(job.names, outcome, reason, (at - began).total_seconds(), files, size))
-        job.end(report, error)
-        self._after(job)
+        job.on_cancel = None
+        self._finish(job, report, error)
 
     def _remember(self) -> None:
         try:

@@ -17,18 +17,20 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 from mirror.amounts import count_text
-from mirror.errors import ConfigError
+from mirror.errors import ConfigError, MirrorError
 from mirror.events import Emit, Note, fan_out
+from mirror.hooks import HookRunner, commands_after
 from mirror.service.control import Control
 from mirror.service.jobs import Job
 from mirror.service.memory import sole_service
 from mirror.service.notify import Notify
+from mirror.service.outlook import Outlook
 from mirror.service.place import socket_to_serve
 from mirror.service.pulse import Pulse
 from mirror.service.runner import Runner
 from mirror.service.timing import share_of_host
 from mirror.settings import Settings
-from mirror.sync import Clock, utc_now
+from mirror.sync import Clock, Report, utc_now
 from mirror.upstream.session import Patience
 
 _ENDS_WITHIN = 9.0  # seconds after the signal: a thread that reads a slow disk is not waited for any longer
@@ -70,9 +72,17 @@ class Service:
         self._socket = socket_to_serve(settings, environ)
         self._environ = environ
         self._pulse = Pulse(settings.service.stalled_after.total_seconds(), clock)
-        self._emit = fan_out(self._pulse, emit)
-        self._runner = Runner(settings, self._emit, now, share=share_of_host(), patience=patience, after=self._after)
+        self._outlook = Outlook(settings, emit, now=now, clock=clock)
+        self._emit = fan_out(self._outlook, emit)
+        heard = fan_out(self._pulse, self._emit)  # only a run's own words are its pulse
+        self._runner = Runner(settings, heard, now, share=share_of_host(), patience=patience, finish=self._finish)
+        self._hooks = HookRunner(lambda: self.settings, self._emit, now)
+        self._finishing: set[asyncio.Task[None]] = set()
         self._control = Control(self._runner, self.live)
+        seen = self._outlook.observer.service
+        seen.waiting = lambda: len(self._runner.waiting)
+        seen.next_runs = lambda: {due.name: due.at for due in self._runner.agenda()}
+        seen.stalled = lambda: self._pulse.still if self._told_stalled else 0.0
         self._ended_by: signal.Signals | None = None
         self._stop = asyncio.Event()
         self._told_stalled = False
@@ -95,23 +105,25 @@ class Service:
                 self._heed_signals()
                 self._runner.start()
                 await stack.enter_async_context(self._control.listening(self._socket))
+                await stack.enter_async_context(self._outlook.open())
                 self._notify.ready(self.status())
                 self._emit(Note(f"the service of {self.settings.root} is up: {self.status()}", "notice"))
                 heart = asyncio.create_task(self._beat())
                 work = asyncio.create_task(self._runner.run())
+                hooks = asyncio.create_task(self._hooks.run_forever())
                 stop = asyncio.create_task(self._stopped())
                 try:
-                    await asyncio.wait({work, stop, heart}, return_when=asyncio.FIRST_COMPLETED)
-                    for task in (work, heart):
+                    await asyncio.wait({work, stop, heart, hooks}, return_when=asyncio.FIRST_COMPLETED)
+                    for task in (work, heart, hooks):
                         if task.done():
                             task.result()  # neither ends by itself: its error comes out
                     self._runner.stop()
                     await work
                 finally:
-                    for task in (heart, work, stop):
+                    ending = [heart, work, hooks, stop, *self._finishing]
+                    for task in ending:
                         task.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await asyncio.gather(heart, work, stop, return_exceptions=True)
+                    await asyncio.gather(*ending, return_exceptions=True)
         return Ended(self._ended_by or signal.SIGTERM, self._runner.runs)
 
     async def _stopped(self) -> None:
@@ -143,6 +155,8 @@ class Service:
             fresh = self._load()
             self._check_reload(fresh)
             self._runner.reload(fresh)
+            self._hooks.wake()
+            self._outlook.configure(fresh)
         except (ConfigError, ValueError) as error:
             for line in str(error).splitlines():
                 self._emit(Note(line, "warning"))
@@ -169,6 +183,7 @@ class Service:
             "pid": os.getpid(),
             "current": None if current is None else {"subscriptions": list(current.names), "origin": current.origin},
             "queue": [list(job.names) for job in self._runner.waiting],
+            "live": self._outlook.live(),
             "next_runs": {due.name: due.at.isoformat(timespec="seconds") for due in self._runner.agenda()},
         }
 
@@ -182,8 +197,23 @@ class Service:
         due = agenda[0]
         return f"idle; next: {due.name} at {due.at.astimezone(self._runner.zone):%Y-%m-%d %H:%M %Z}"
 
-    def _after(self, job: Job) -> None:
+    # -- after a sync
+
+    def _finish(self, job: Job, report: Report | None, error: MirrorError | None) -> None:
+        """Its commands come next: whoever has handed over the job waits for them, and the next sync does not."""
         self._notify.send(STATUS=self.status())
+        if job.origin == "command" and report is not None and report.outcome != "interrupted":
+            task = asyncio.create_task(self._run_commands(job, report))
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+            job.on_cancel = task.cancel
+        else:
+            job.end(report, error)
+        self._hooks.wake()
+
+    async def _run_commands(self, job: Job, report: Report) -> None:
+        emit = fan_out(self._emit, job.emit)
+        job.end(await commands_after(report, self.settings, job.names, emit=emit, now=self._now, retry=job.retry))
 
     async def _beat(self) -> None:
         """Tell systemd that all is well, as long as it is: the loop turns, and the run makes progress."""

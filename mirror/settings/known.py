@@ -47,6 +47,7 @@ DEFAULT_UPSTREAM = "geoplateforme"
 
 GEOPLATEFORME_HOST = "data.geopf.fr"
 _GEOPLATEFORME_DEFAULT_RATE = 10.0
+_GEOPLATEFORME_AVAILABILITY = 0.995  # what IGN commits to for the platform [O]
 
 RESERVED_NAMES = frozenset({"api", "health", "metrics"})
 """Paths of the HTTP interface, where an upstream of that name would hide them: `/{upstream}/...` stands beside `/api/query`."""
@@ -83,6 +84,11 @@ def granted_requests_per_second(url: str) -> float | None:
         if parts.path.startswith(service):
             return known.most_requests_per_second
     return _GEOPLATEFORME_DEFAULT_RATE
+
+
+def promised_availability(url: str) -> float | None:
+    """The share of a month that the service behind `url` commits to be available for, or None where none is known."""
+    return _GEOPLATEFORME_AVAILABILITY if urlsplit(url).hostname == GEOPLATEFORME_HOST else None
 
 
 def _name_from_host(host: str) -> str:

@@ -40,8 +40,8 @@ def warnings(settings: Settings) -> list[str]:
             command = getattr(subscription, key)
             if command and (problem := problem_with_program(command)):
                 found.append(f"{show_place(('subscription', name, key))}: {problem}")
-    if settings.serve.model_fields_set:
-        found.append("[serve]: accepted, but this version does not serve the mirror over HTTP yet")
+    if settings.serve.public_url is not None:
+        found.append("[serve] public_url: accepted, but this version serves only /health and /metrics over HTTP, not the mirror")
     return found
 
 

@@ -115,7 +115,7 @@ Row = Sequence[Any]
 
 
 @contextmanager
-def _asking(reader: Reader) -> Iterator[None]:
+def asking(reader: Reader) -> Iterator[None]:
     """What SQLite refuses, and what rows hold that nobody has written there, comes out as what users can do about it."""
     try:
         with reading_rows():
@@ -127,7 +127,7 @@ def _asking(reader: Reader) -> Iterator[None]:
 def _answer(question: Callable[[Reader], T]) -> Callable[[Reader], T]:
     @wraps(question)
     def asked(reader: Reader) -> T:
-        with _asking(reader):
+        with asking(reader):
             return question(reader)
 
     return asked
@@ -151,7 +151,7 @@ class Reader:
 
         Raises IndexDamaged where it turns out to be.
         """
-        with _asking(self):
+        with asking(self):
             self.connection.execute("BEGIN")
             try:
                 yield from islice(self._files(filters), filters.limit)
@@ -328,8 +328,10 @@ class Reader:
         # What verify has found since the last run is missing as much as what that run could not fetch.
         missing = dict(
             self.connection.execute(
-                "SELECT w.subscription, count(*) FROM wanted w JOIN (SELECT sub_resource_id, file FROM parked_files UNION "
-                "SELECT sub_resource_id, file FROM stored_files WHERE verified_at IS NULL) USING (sub_resource_id) GROUP BY 1"
+                # What is missing is little, what is wanted may be all there is.
+                "SELECT s.subscription, count(*) FROM subscriptions s CROSS JOIN (SELECT sub_resource_id, file FROM parked_files "
+                "UNION SELECT sub_resource_id, file FROM stored_files WHERE verified_at IS NULL) m WHERE EXISTS (SELECT 1 FROM "
+                "wanted w WHERE w.subscription = s.subscription AND w.sub_resource_id = m.sub_resource_id) GROUP BY 1"
             ).fetchall()
         )
         standings = []

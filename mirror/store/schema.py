@@ -33,6 +33,12 @@ def m005_hooks(db: Database) -> None:
     _execute(db, _HOOKS)
 
 
+@migrations()
+def m006_watch(db: Database) -> None:
+    """How each upstream has answered, hour by hour; and what metrics count can be counted without reading all files and runs."""
+    _execute(db, _WATCH)
+
+
 def _execute(db: Database, statements: str) -> None:
     for statement in statements.split(";;"):
         db.execute(statement)
@@ -308,4 +314,21 @@ CREATE TABLE hook_jobs (       -- commands to be run; of each thing the newest t
     message TEXT NOT NULL DEFAULT ''       -- the last words of the command
 );;
 CREATE UNIQUE INDEX hook_jobs_open ON hook_jobs (subscription, hook, upstream, resource, sub_resource) WHERE finished_at IS NULL
+"""
+
+_WATCH = """
+CREATE TABLE upstream_hours (  -- requests of an hour (UTC), redirects and retries included
+    upstream TEXT NOT NULL,
+    hour TEXT NOT NULL,        -- 2026-10-06T14
+    answered INTEGER NOT NULL, -- with anything but a 5xx status: 403, 404 and 429 are answers
+    failed INTEGER NOT NULL,   -- no answer, or a 5xx status
+    offline INTEGER NOT NULL,  -- no answer for a reason on this side
+    probes INTEGER NOT NULL,   -- how many of them all were made for no other purpose
+    seconds REAL NOT NULL,     -- until the heads of what was answered, in sum
+    slowest REAL NOT NULL,
+    PRIMARY KEY (upstream, hour)
+) WITHOUT ROWID;;
+CREATE INDEX stored_files_found_wrong ON stored_files (sub_resource_id) WHERE verified_at IS NULL;;
+CREATE INDEX sub_resources_stored ON sub_resources (upstream, state, stored_files, stored_bytes) WHERE stored_files > 0;;
+CREATE INDEX runs_by_command ON runs (command)
 """

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from mirror.amounts import count_text
 from mirror.errors import GuardRefused, Locked, os_error_text
-from mirror.events import Emit, Note, Waiting
+from mirror.events import Emit, Note, Stage, Waiting
 from mirror.planning.plan import Hold, Park
 from mirror.settings import Settings
 from mirror.steps import step
+from mirror.store.hours import UpstreamHours
 from mirror.store.index import BUSY_WAIT, FILE, Index, connect_reader, is_busy
 from mirror.store.lock import root_lock
 from mirror.store.rescue import open_index, set_aside, shows_damage
@@ -124,6 +125,8 @@ async def _to_its_end(run: Run, index: Index, began: float) -> bool:
             run.journal.attempted({wish.name: wish.upstream for wish in run.wishes}, report.outcome, at=run.now())
         run.finish()
         step("run: finished")
+        with suppress(sqlite3.Error):  # how upstreams answered changes nothing about how the run ended
+            UpstreamHours(index).add(run.watch.take(), at=run.now())
     except sqlite3.Error as error:
         damaged = damaged or shows_damage(index, error)
         report.outcome = "incomplete" if report.outcome == "complete" else report.outcome
@@ -203,6 +206,7 @@ async def _sync(run: Run) -> None:
     await run.exit.finish()
     step("run: reconciled")
     async with run.sessions():
+        run.emit(Stage("listing"))
         if not await run.list_and_plan():
             return
         step("run: planned")
@@ -211,7 +215,9 @@ async def _sync(run: Run) -> None:
         run.guard_space()
         await run.rebuild()
         try:
+            run.emit(Stage("fetching"))
             await run.transfer()
+            run.emit(Stage("unpacking"))
             await run.unpack()
         except BaseException:
             with suppress(OSError, sqlite3.Error):  # what comes out is why it ended, not what that entails

@@ -18,7 +18,7 @@ from functools import partial
 
 from mirror.amounts import count_text
 from mirror.errors import GuardRefused, UpstreamUnavailable, os_error_text
-from mirror.events import Emit, Event, FileKey, ListingFailed, ListingRefused, Note, Planned, Withdrawn, fan_out
+from mirror.events import Emit, Event, FileKey, ListingFailed, ListingRefused, Note, Planned, Stage, Withdrawn, fan_out
 from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings
@@ -49,6 +49,7 @@ from mirror.transfer.room import Room
 from mirror.upstream.crawl import in_parallel
 from mirror.upstream.pace import Gate
 from mirror.upstream.session import Patience
+from mirror.upstream.tally import Tally
 
 _MOST_TOLD = 3  # refused listings that the reason of a run names; the events have all
 
@@ -70,8 +71,7 @@ class Run:
     ) -> None:
         self._only = only
         self._retry = retry
-        self.obstacles: list[str] = []
-        """What keeps aliases from being pointed."""
+        self.obstacles: list[str] = []  # what keeps aliases from being pointed
         self.transferring = False
         """Whether this run has come so far as to change what is here."""
         self._rebuilding_now: set[str] = set()
@@ -82,10 +82,7 @@ class Run:
         self.excuses: list[UpstreamUnavailable] = []
         self.refusals: list[str] = []
         """Why listings were refused, of whole upstreams or of parts."""
-
-        self.accounted = False
-        """Whether the standings of this run have been written."""
-
+        self.accounted = False  # whether the standings of this run have been written
         self.now = now
         self._index = index
         self.tree = Tree(settings.root)
@@ -93,8 +90,9 @@ class Run:
         self.holdings = Holdings(index)
         self.journal = Journal(index)
         self.rebuilding = Rebuilding(index, self.catalogue, self.holdings)
+        self.watch = Tally(now)
         self.hooking = Hooking(settings, index, self.journal, self.wishes, now)
-        self.emit = fan_out(self.report, self._record, self.hooking, emit)
+        self.emit = fan_out(self.report, self._record, self.hooking, self.watch, emit)
         self.exit = Exit(Departures(index, self.journal), Trash(self.tree), self.emit, now)
         self.archiving = Archiving(settings.limits, self.tree, Contents(index), self.journal, self.emit, now, retry=retry)
         self.upstreams: list[UpstreamInRun] = []
@@ -196,6 +194,7 @@ class Run:
         return "; ".join(self.refusals[:_MOST_TOLD]) + more
 
     async def _plan(self) -> None:
+        self.emit(Stage("planning"))
         add = replace = keep = size = 0
         for upstream in self.upstreams:
             for number, wanted in enumerate(upstream.refreshed.units):

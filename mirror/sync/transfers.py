@@ -20,7 +20,7 @@ from typing import Literal
 
 from mirror.amounts import count_text
 from mirror.errors import TransferError, os_error_text
-from mirror.events import Emit, Failed, FileKey, Published
+from mirror.events import Emit, Failed, FileKey, Published, SetBack
 from mirror.model import RemoteFile
 from mirror.planning.plan import Action, Adopt, Keep, Replace, UnitPlan, settled_key
 from mirror.planning.volumes import publishing_groups
@@ -224,6 +224,7 @@ class Transfers:
         except TransferError as error:
             if error.retry and job.round + 1 < _MOST_ROUNDS:
                 later.append(job)
+                self._emit(SetBack(job.work.key(job.action.file.name), str(error)))
             else:
                 self._park(job, str(error), error.attempts, wrong=error.wrong)
                 if not error.retry and not error.wrong:

@@ -3,15 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 import zlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
 
+from mirror.errors import RequestFailed
+
 LARGEST_FEED = 64 * 1024 * 1024
 """Bytes of one page, unpacked. The largest known feed of any INSPIRE service has 24 MB (ČÚZK)."""
+
+
+_HERE = frozenset(
+    {
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EADDRNOTAVAIL,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.EPERM,  # a firewall of this machine, IPAddressDeny= of systemd
+        errno.EACCES,
+    }
+)
+
+
+class Untrusted(RequestFailed):
+    """The certificate of the server cannot be trusted."""
+
+
+def is_here(error: BaseException) -> bool:
+    """Whether no answer came for a reason that lies on this machine or in its network, as far as that can be told.
+
+    A name that the resolver knows not to exist is the upstream's; that no resolver answers is ours. So is a proxy: it is not asked
+    for by the upstream.
+    """
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return True
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, socket.gaierror):
+            return seen.errno == socket.EAI_AGAIN
+        if isinstance(seen, OSError) and seen.errno in _HERE:
+            return True
+        seen = getattr(seen, "os_error", None) if seen.__cause__ is None else seen.__cause__
+    return False
 
 
 def refusal(status: int) -> str:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -22,8 +23,8 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from mirror.errors import ConfigError, RequestFailed, UpstreamUnavailable
-from mirror.events import Emit, Requested, Retrying, Walled
-from mirror.upstream.answer import NotAPage, describe, read_body, read_retry_after, refusal
+from mirror.events import Answered, Emit, Requested, Retrying, Walled
+from mirror.upstream.answer import NotAPage, Untrusted, describe, is_here, read_body, read_retry_after, refusal
 from mirror.upstream.pace import Gate, Pace
 from mirror.upstream.reach import Kind, OutOfReach, Reach, kind_of
 from mirror.upstream.secret import Secret
@@ -173,10 +174,17 @@ class Session:
             await self._spending.take(size)
 
     @asynccontextmanager
-    async def open(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def open(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        kind: Literal["listing", "file", "probe"] = "file",
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One GET, once the wall is down and it is our turn. Waits out 429 and 503-with-Retry-After; follows redirects.
 
-        A redirect costs a turn like any request, and leads to this host or to one of `redirect_hosts`.
+        A redirect costs a turn like any request, and leads to this host or to one of `redirect_hosts`. A probe waits for no wall
+        that it meets.
 
         Yields the response, whatever its status. Transport errors come out as they are, without the address in their text.
 
@@ -190,11 +198,11 @@ class Session:
             await self._gate.pass_through()
             self.requests += 1
             self._emit(Requested(self.upstream, self.redact(str(target.with_query(None)) if redirects else url)))
-            response = await self._get(url, target, headers)
+            response = await self._answered(url, target, headers, kind)
             try:
                 status = response.status
                 if status == 429 or (status == 503 and "Retry-After" in response.headers):
-                    self._hit_wall(url, status, response.headers.get("Retry-After"))
+                    self._hit_wall(status, response.headers.get("Retry-After"), waits=kind != "probe")
                     continue
                 self._failing_since = None
                 if status in _REDIRECTS:
@@ -222,7 +230,7 @@ class Session:
         while True:
             attempt += 1
             try:
-                async with self.open(asked, {"Accept": accept, "Accept-Encoding": "gzip"}) as response:
+                async with self.open(asked, {"Accept": accept, "Accept-Encoding": "gzip"}, kind="listing") as response:
                     if response.status == 200:
                         body = await read_body(response, self.patience.slow_for, self._least_speed)
                         self._lost_in_a_row = 0
@@ -265,10 +273,26 @@ class Session:
     async def _answers(self) -> bool:
         """Whether the upstream is there at all, and in its senses."""
         try:
-            async with self.open(str(self._base)) as response:
+            async with self.open(str(self._base), kind="listing") as response:
                 return response.status < 500
         except (*_TRANSPORT, RequestFailed, UpstreamUnavailable):
             return False
+
+    async def _answered(
+        self, url: str, target: URL, headers: Mapping[str, str] | None, kind: Literal["listing", "file", "probe"]
+    ) -> aiohttp.ClientResponse:
+        """The answer, as far as its head; tells what it was, and how long it took."""
+        began = self._clock()
+        try:
+            response = await self._get(url, target, headers)
+        except _TRANSPORT as error:
+            self._emit(Answered(self.upstream, None, self._clock() - began, kind, is_here(error)))
+            raise
+        except Untrusted:
+            self._emit(Answered(self.upstream, None, self._clock() - began, kind))
+            raise
+        self._emit(Answered(self.upstream, response.status, self._clock() - began, kind))
+        return response
 
     async def _get(self, url: str, target: URL, headers: Mapping[str, str] | None) -> aiohttp.ClientResponse:
         assert self._client is not None, "use the session as a context manager"  # noqa: S101 - a programming error
@@ -278,7 +302,7 @@ class Session:
                 return await self._client.get(target, headers=headers, allow_redirects=False, proxy=self._proxy(target))
         except aiohttp.ClientConnectorCertificateError as error:
             why = self.secret.tell(str(error.certificate_error))
-            raise RequestFailed(
+            raise Untrusted(
                 f"{self.redact(url)}: the server's certificate cannot be trusted ({why}); if its authority is your own, "
                 "name it in ca_file"
             ) from error
@@ -310,7 +334,7 @@ class Session:
             target = target.update_query({"apikey": self._key})
         return target
 
-    def _hit_wall(self, url: str, status: int, retry_after: str | None) -> None:
+    def _hit_wall(self, status: int, retry_after: str | None, *, waits: bool) -> None:
         now = self._clock()
         seconds = read_retry_after(retry_after)
         if seconds is None:
@@ -323,6 +347,8 @@ class Session:
             )
         if self._gate.raise_wall(seconds):
             self._emit(Walled(self.upstream, status, seconds, self._gate.rate))
+        if not waits:
+            raise UpstreamUnavailable(f"upstream {self.upstream} refuses requests for {seconds:.0f} s (HTTP {status})")
 
     def _redirect(self, url: str, at: URL, response: aiohttp.ClientResponse, count: int) -> URL:
         assert self._reach is not None, "use the session as a context manager"  # noqa: S101 - a programming error

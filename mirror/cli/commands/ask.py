@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mirror.amounts import count_text, size_text
-from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors
+from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors, say
 from mirror.cli.options import check_days, filter_options
-from mirror.cli.render import clean, clip, one_line, table, time_text
-from mirror.errors import IndexMissing
+from mirror.cli.render import clean, clip, table
+from mirror.errors import MirrorError
 from mirror.model import BBox
-from mirror.store.lock import is_locked
 from mirror.store.query import STATES, Filters, MirroredFile, Reader
 
 if TYPE_CHECKING:
@@ -149,108 +149,39 @@ def _print_table(files: Sequence[MirroredFile]) -> None:
 
 
 @click.command(short_help="How each subscription stands.")
+@click.option("--upstream", "upstreams", is_flag=True, help="Instead: how available each upstream was, month by month.")
 @json_option
 @pass_invocation
 @reports_errors
-def status(invocation: Invocation, as_json: bool) -> None:
+def status(invocation: Invocation, upstreams: bool, as_json: bool) -> None:
     """Per subscription: last success, newest publication upstream, files, bytes, what is missing; what is parked, and why."""
+    from mirror.cli.standing import print_live, print_standings, print_upstreams
+    from mirror.observing.standings import standings, upstream_standings
+
     settings = invocation.settings(offline=True)
-    document = _standings(settings)
+    if upstreams:
+        document = upstream_standings(settings)
+        show: Callable[[dict[str, Any]], None] = print_upstreams
+    else:
+        service = _ask_service(settings)
+        next_runs = {name: datetime.fromisoformat(at) for name, at in service.get("next_runs", {}).items()}
+        document = standings(settings, next_runs, tell=lambda error: say(str(error), "notice"))
+        document["live"] = service.get("live")
+        show = print_standings
     if as_json:
         print_json(document)
         return
-    rows = []
-    for entry in document["subscriptions"]:
-        rows.append(
-            (
-                entry["subscription"],
-                entry["outcome"] or "never run",
-                time_text(entry["last_success"]),
-                entry["upstream_date"] or "",
-                "?" if entry["expected"] is None else f"{entry['files']:,}/{entry['expected']:,}",
-                size_text(entry["bytes"]),
-                "?" if entry["failures"] is None else str(entry["failures"]),
-                str(entry["parked"]),
-            )
-        )
-    columns = ["subscription", "last run", "last success", "upstream date", "files", "size", "missing", "parked"]
-    if rows:
-        drop = ["size", "upstream date", "last run"]
-        table(columns, rows, right=["files", "size", "missing", "parked"], names=["subscription"], drop=drop)
-    for parked in document["parked"]:
-        click.echo(clean(_parked_line(parked)))
-    for failed in document["not_unpacked"]:
-        click.echo(clean(f"not unpacked: {failed['resource']}/{failed['sub_resource']}: {failed['reason']}"))
-    for hook in document["hooks"]:
-        if hook["state"] != "waiting":
-            click.echo(clean(_hook_line(hook)))
-    for unlisted in document["unlisted"]:
-        click.echo(clean(f"not listed: {unlisted['what']} of {unlisted['upstream']}: {unlisted['reason']}"))
-    click.echo(f"{count_text(document['files'], 'file')}, {size_text(document['bytes'])} under {settings.root}")
-    if (run := document["last_run"]) is not None:
-        ended = f"{run['outcome']} at {time_text(run['finished_at'])}" if run["finished_at"] else run["outcome"]
-        click.echo(f"last run: {run['command']}, started {time_text(run['started_at'])}, {ended}")
+    show(document)
+    if live := document.get("live"):
+        print_live(live)
 
 
-def _parked_line(parked: dict[str, Any]) -> str:
-    where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
-    line = f"parked since {time_text(parked['since'])}: {where}: {parked['reason']}"
-    if not parked["last_try"]:
-        return line  # found wrong here: nothing was tried yet
-    next_try = time_text(parked["next_try"]) if parked["next_try"] else "with the next sync"
-    return f"{line} ({count_text(parked['attempts'], 'attempt')}, the last {time_text(parked['last_try'])}; next try: {next_try})"
+def _ask_service(settings: Settings) -> dict[str, Any]:
+    """How things stand with the running service of this mirror; nothing where there is none, or it does not talk to this user."""
+    from mirror.service.handover import ask, find_service
 
-
-def _hook_line(hook: dict[str, Any]) -> str:
-    about = f" for {hook['resource']}/{hook['sub_resource']}" if hook["sub_resource"] else ""
-    again = "next try: " + time_text(hook["next_try"]) if hook["next_try"] else "given up; `sync --retry` tries again"
-    return (
-        f"failing since {time_text(hook['since'])}: {hook['hook']} of {hook['subscription']}{about}: {one_line(hook['message'])} "
-        f"({count_text(hook['attempts'], 'attempt')}, the last {time_text(hook['last_try'])}; {again})"
-    )
-
-
-def _standings(settings: Settings) -> dict[str, Any]:
-    known: dict[str, dict[str, Any]] = {}
-    document: dict[str, Any] = {
-        "root": str(settings.root),
-        "files": 0,
-        "bytes": 0,
-        "last_run": None,
-        "parked": [],
-        "unlisted": [],
-        "not_unpacked": [],
-        "hooks": [],
-    }
     try:
-        reader = Reader(settings.root)
-    except IndexMissing as error:
-        click.echo(f"inspire-mirror: {error}", err=True)
-    else:
-        known = {row["subscription"]: row for row in reader.subscriptions()}
-        document["files"], document["bytes"] = reader.totals()
-        document["last_run"], document["parked"], document["unlisted"] = reader.last_run(), reader.parked(), reader.unlisted()
-        document["not_unpacked"], document["hooks"] = reader.not_unpacked(), reader.hooks()
-        if document["last_run"] and not document["last_run"]["finished_at"]:
-            document["last_run"]["outcome"] = "running" if is_locked(settings.root) else "killed"
-    entries = []
-    for name, subscription in settings.subscription.items():
-        row = known.get(name, {})
-        entries.append(
-            {
-                "subscription": name,
-                "upstream": subscription.upstream,
-                "outcome": row.get("outcome"),
-                "last_run": row.get("last_run"),
-                "last_success": row.get("last_success"),
-                "upstream_date": row.get("upstream_date"),
-                "files": row.get("files", 0),
-                "expected": row.get("expected"),
-                "bytes": row.get("bytes", 0),
-                "failures": row.get("failures"),
-                "parked": row.get("parked", 0),
-                "next_run": None,
-            }
-        )
-    document["subscriptions"] = entries
-    return document
+        place = find_service(settings, os.environ)
+        return ask(place, "status") if place is not None else {}
+    except (MirrorError, OSError):
+        return {}

@@ -108,13 +108,12 @@ class _Catalogs:
         them, the error comes out.
         """
         from mirror.cli.commands.runs import run_until_signal
-        from mirror.cli.progress import watcher
         from mirror.sync.browse import Browser, NoSuchResource
 
         found: list[tuple[str, T]] = []
         dead: list[UpstreamUnavailable] = []
         lacking: list[NoSuchResource] = []
-        with watcher(self.invocation.verbose, quiet=self.invocation.quiet) as watch:
+        with self.invocation.watcher() as watch:
             for name, upstream in self.upstreams.items():
                 try:
                     found += [(name, item) for item in run_until_signal(look(Browser(name, upstream, self.contact, watch)))]

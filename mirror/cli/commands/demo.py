@@ -32,7 +32,6 @@ def demo(invocation: Invocation, folder: Path, serve: bool, as_json: bool) -> No
     DIR (default: inspire-mirror-demo) keeps the config and the mirror, so that `query`, `status` and `verify` can be tried on it.
     """
     from mirror.cli.commands.runs import run_until_signal
-    from mirror.cli.progress import watcher
     from mirror.demo.tour import run_demo
 
     def show(result: Demo) -> None:
@@ -44,7 +43,7 @@ def demo(invocation: Invocation, folder: Path, serve: bool, as_json: bool) -> No
         sys.stdout.flush()
 
     with ExitStack() as bars:
-        watch = watcher(invocation.verbose, quiet=invocation.quiet)
+        watch = invocation.watcher()
         bars.enter_context(watch)
         result = run_until_signal(run_demo(folder, watch, show if serve else None))
     if not serve:

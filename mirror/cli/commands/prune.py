@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mirror.amounts import count_text, size_text
-from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors
+from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors, say
 from mirror.cli.commands.runs import run_until_signal
 from mirror.cli.options import names_argument
 from mirror.cli.render import clean
@@ -30,7 +30,6 @@ def prune(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: b
     mirror's. Refuses without a complete listing of the last 7 days, or if too much would go at once (max_delete_ratio). Needs no
     network; without `keep` in the config it deletes nothing.
     """
-    from mirror.cli.progress import Lines
     from mirror.pruning import prune as run_prune
 
     def show(action: PruneAction) -> None:
@@ -38,7 +37,7 @@ def prune(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: b
             click.echo(_line(action))
 
     settings = invocation.settings(offline=True)
-    watch = Lines(invocation.verbose, quiet=invocation.quiet)
+    watch = invocation.watcher(bars=False)
     report = run_until_signal(run_prune(settings, names, dry_run=dry_run, wait=wait, visit=show, emit=watch))
     if as_json:
         print_json(report.as_json())
@@ -61,4 +60,4 @@ def _print_end(report: PruneReport, *, quiet: bool) -> None:
         verb = "would delete" if report.dry_run else "deleted"
         click.echo(f"{verb} {count_text(gone['sub_resources'], 'sub-resource')}: {files}")
     if report.reason:
-        click.echo(clean(f"inspire-mirror: {report.reason}"), err=True)
+        say(clean(report.reason))

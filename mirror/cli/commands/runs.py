@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mirror.amounts import count_text, size_text
-from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors
+from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors, say
 from mirror.cli.options import Duration, names_argument
 from mirror.cli.render import table, time_text
 
@@ -65,13 +65,12 @@ def show_plan(
     as_json: bool = False,
 ) -> int:
     """Make a plan and print it; returns the exit code."""
-    from mirror.cli.progress import watcher
     from mirror.events import Event, Planned
     from mirror.sync import plan as make_plan
 
     settings = _settings(invocation)
     actions: list[PlannedAction] = []
-    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
+    with invocation.watcher() as watch:
 
         def emit(event: Event) -> None:
             if not isinstance(event, Planned):  # it is what the table is about to say
@@ -92,7 +91,7 @@ def _settings(invocation: Invocation) -> Settings:
     settings = invocation.settings()
     if not invocation.quiet:
         for remark in warnings(settings):
-            click.echo(f"warning: {remark}", err=True)
+            say(remark, "warning")
     return settings
 
 
@@ -164,12 +163,17 @@ def sync(invocation: Invocation, names: tuple[str, ...], dry_run: bool, wait: bo
 
 
 def _by_itself(invocation: Invocation, names: Sequence[str], *, wait: bool, retry: bool) -> Report:
-    from mirror.cli.progress import watcher
     from mirror.hooks import sync_with_hooks
 
     settings = _settings(invocation)
-    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
-        return run_until_signal(sync_with_hooks(settings, names, emit=watch, wait=wait, retry=retry))
+    with invocation.watcher() as watch:
+        report = run_until_signal(sync_with_hooks(settings, names, emit=watch, wait=wait, retry=retry))
+    if settings.service.textfile is not None:
+        from mirror.observing.textfile import write_textfile
+
+        if problem := write_textfile(settings):
+            say(problem, "warning")
+    return report
 
 
 def _by_service(invocation: Invocation, names: Sequence[str], *, wait: bool, retry: bool) -> Report | None:
@@ -177,7 +181,6 @@ def _by_service(invocation: Invocation, names: Sequence[str], *, wait: bool, ret
 
     Ctrl-C leaves it running there; on a terminal it asks first. What this user's config says is not looked at but for the root.
     """
-    from mirror.cli.progress import watcher
     from mirror.service.handover import Handed, find_service
 
     place = find_service(invocation.settings(offline=True), os.environ)
@@ -186,7 +189,7 @@ def _by_service(invocation: Invocation, names: Sequence[str], *, wait: bool, ret
     with Handed(place, names, retry=retry, wait=wait) as handed:
         while True:
             try:
-                with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
+                with invocation.watcher() as watch:
                     return handed.follow(watch)
             except KeyboardInterrupt:
                 if not _stop_it():
@@ -219,7 +222,7 @@ def _print_sync(report: Report) -> None:
 
 def _print_end(report: Report) -> None:
     if report.reason:
-        click.echo(f"inspire-mirror: {report.reason}", err=True)
+        say(report.reason)
 
 
 @click.command(short_help="Check the tree against the index.")
@@ -245,7 +248,6 @@ def verify(
 
     With --budget it is a scrub: run it every night, and each file has its turn. It looks for no files that are not ours.
     """
-    from mirror.cli.progress import watcher
     from mirror.scrubbing import scrub
     from mirror.verifying import verify as run_verify
 
@@ -253,7 +255,7 @@ def verify(
         raise click.UsageError("--wait goes with --repair: nothing else waits for a sync")
     settings = invocation.settings(offline=not repair)
     findings: Findings
-    with watcher(invocation.verbose, quiet=invocation.quiet) as watch:
+    with invocation.watcher() as watch:
         if budget:
             findings = run_until_signal(scrub(settings, names, budget=budget, repair=repair, wait=wait, emit=watch))
         else:
@@ -271,7 +273,7 @@ def _print_findings(findings: Findings, *, quiet: bool) -> None:
     for fault in findings.all_faults:
         click.echo(f"{'repaired' if fault.repaired else 'wrong'}: {fault.path}: {fault.problem}")
     if findings.repair and findings.exit_code:
-        click.echo("what was wrong is set aside in .staging/quarantine; the next sync fetches it", err=True)
+        say("what was wrong is set aside in .staging/quarantine; the next sync fetches it")
         _print_end(findings.repair)
     for path in () if quiet else findings.foreign:
         click.echo(f"not ours, left alone: {path}")

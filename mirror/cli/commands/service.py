@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors
+from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors, say
 
 
 @click.command(short_help="Be the service: sync by the clock and on demand.")
@@ -19,15 +19,14 @@ def run(invocation: Invocation, as_json: bool) -> None:
     One per mirror. SIGTERM and Ctrl-C end it within 10 seconds, and lose nothing; SIGHUP has it read its config again. The systemd
     unit inspire-mirror.service starts this.
     """
-    from mirror.cli.progress import Lines
     from mirror.service.service import serve
     from mirror.settings import warnings
 
     settings = invocation.settings()
     if not invocation.quiet:
         for remark in warnings(settings):
-            click.echo(f"warning: {remark}", err=True)
-    ended = asyncio.run(serve(settings, invocation.settings, Lines(invocation.verbose, quiet=invocation.quiet)))
+            say(remark, "warning")
+    ended = asyncio.run(serve(settings, invocation.settings, invocation.watcher(bars=False)))
     if as_json:
         print_json({"signal": ended.by.name, "runs": ended.runs, "exit_code": ended.exit_code})
     finish(ended.exit_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,15 +40,26 @@ def install_package(container: Container, package: Path) -> None:
     container.run("apt-get", "install", "-y", "--no-install-recommends", f"/root/{package.name}")
 
 
+def free_address() -> str:
+    """An address on the loopback interface that nobody listens at: containers share it with each other, and with the host."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
 class Installed(Container):
     """A container with the package installed."""
+
+    address = "127.0.0.1:8420"
+    """Where the service listens."""
 
     def configure(self, upstream: FakeUpstream, *, more: str = "", **subscriptions: str) -> None:
         """Write the config: for each subscription the lines of its table; `more` stands before the tables."""
         tables = "".join(f"[subscription.{name.replace('_', '-')}]\n{lines}\n" for name, lines in subscriptions.items())
         head = f'root = "{ROOT}"\ncontact = "sig@example.org"\n{more}\n'
         at = f'[upstream.gpf]\nurl = "{upstream.url}"\nrequests_per_second = 1000\nretry_for = "1s"\n'
-        self.write(CONFIG, f"{head}{at}{tables}[limits]\nmin_free = 0\n")
+        self.address = free_address()
+        self.write(CONFIG, f'{head}{at}{tables}[limits]\nmin_free = 0\n[serve]\nlisten = "{self.address}"\n')
 
     def drop_in(self, unit: str, section: str, *lines: str) -> None:
         """What `systemctl edit` would write."""

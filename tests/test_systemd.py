@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +81,35 @@ def test_the_service_starts_and_syncs_what_is_due(system: Installed, upstream: F
     )
     published = Path(system.files()[0]["path"])
     assert system.run("stat", "--format=%U:%G %a", str(published)).stdout == "inspire-mirror:inspire-mirror 640\n"
+
+
+def test_health_is_told_over_http(system: Installed, upstream: FakeUpstream) -> None:
+    system.configure(upstream, topo=HOURLY)
+    system.run("systemctl", "start", "inspire-mirror")
+    system.until(lambda: len(system.files()) == 6, "six files are published")
+    system.until(lambda: health(system) == 200, "it is healthy")
+
+
+def health(system: Installed) -> int:
+    try:
+        with urllib.request.urlopen(f"http://{system.address}/health", timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_journal_tells_what_needs_looking_at_from_what_does_not(system: Installed, upstream: FakeUpstream) -> None:
+    """By priorities, which `journalctl -p` filters by: nothing below `warning` of a run without a fault, an error of one with."""
+    system.configure(upstream, topo=HOURLY)
+    system.run("systemctl", "start", "inspire-mirror")
+    system.until_journal("complete", "--unit=inspire-mirror", "--identifier=inspire-mirror")
+    told = system.journal("--unit=inspire-mirror", "--identifier=inspire-mirror")
+    assert [entry for entry in told if entry.priority <= 4] == []
+    assert not any(entry.message.startswith("<") for entry in told)
+    upstream.script("download", [faults.wrong_bytes()], forever=True)
+    upstream.catalogue = simple_catalogue(resources=1, subs=3, files=3, size=40_001)
+    assert system.run("inspire-mirror", "sync", check=False).returncode == 1
+    system.until_journal("BDALPHA", "--unit=inspire-mirror", "--identifier=inspire-mirror", "--priority=err")
 
 
 def test_the_group_may_hand_over_syncs_and_others_may_not(system: Installed, upstream: FakeUpstream) -> None:
@@ -198,7 +229,7 @@ def test_config_of_the_package_is_valid_and_fetches_nothing(system: Installed) -
 
 
 def test_a_command_runs_when_something_is_published(system: Installed, upstream: FakeUpstream) -> None:
-    """One of those that are installed, confined as the service is, into the folder that the drop-in of docs/service.md opens to it."""
+    """One of those that are installed, confined as the service is, into the folder that a drop-in opens to it."""
     command = 'on_publish = ["/usr/lib/inspire-mirror/hooks/write-sums", "/srv/sums"]'
     system.configure(upstream, topo=f"{HOURLY}\n{command}")
     system.run("install", "-d", "-o", "inspire-mirror", "/srv/sums")

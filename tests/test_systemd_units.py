@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 from .container import Container, base_root, booted, in_memory, need_container
-from .installed import PROJECT, ROOT, SERVICE, Installed, install_package, installed, package, system_with_package
+from .installed import (
+    CONFIG,
+    PROJECT,
+    ROOT,
+    SERVICE,
+    Installed,
+    free_address,
+    install_package,
+    installed,
+    package,
+    system_with_package,
+)
 from .upstream import FakeUpstream, faults, simple_catalogue
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
@@ -75,6 +86,12 @@ def tree(container: Container) -> set[str]:
     return {line for line in said.splitlines() if not line.endswith("-") and not line.endswith(".lock")}
 
 
+def listen_elsewhere(container: Container) -> None:
+    """Another test, or its host, may have something at the usual address."""
+    config = container.inside(CONFIG)
+    config.write_text(f'{config.read_text("utf-8")}\n[serve]\nlisten = "{free_address()}"\n', "utf-8")
+
+
 def test_make_install_and_uninstall(clean: Container) -> None:
     """On a clean system, by the documented commands. What stays is the config, and the mirror with the folder that it is in."""
     source = clean.inside("/root/inspire-mirror")
@@ -88,6 +105,7 @@ def test_make_install_and_uninstall(clean: Container) -> None:
     assert clean.run("inspire-mirror", "--version").stdout.startswith("inspire-mirror, version ")
     assert clean.run("systemctl", "is-enabled", SERVICE, check=False).stdout == "disabled\n"
     assert clean.run("id", "--name", "--user", "inspire-mirror").stdout == "inspire-mirror\n"
+    listen_elsewhere(clean)
     clean.run("systemctl", "enable", "--now", "inspire-mirror")
     clean.run("make", "-C", "/root/inspire-mirror", "uninstall")
     assert clean.run("systemctl", "is-active", SERVICE, check=False).stdout == "inactive\n"
@@ -103,8 +121,9 @@ def test_the_package_goes_without_a_trace_but_for_the_mirror(clean: Container) -
     """Removed, it leaves its config too, which the next one takes up; purged, the mirror alone, and says so."""
     before = tree(clean)
     install_package(clean, package())
+    listen_elsewhere(clean)
     clean.run("systemctl", "enable", "--now", "inspire-mirror", f"{VERIFY}.timer", f"{SYNC}.timer")
-    config = clean.inside("/etc/inspire-mirror/inspire-mirror.toml")
+    config = clean.inside(CONFIG)
     config.write_text(f'root = "{ROOT}"\n# mine\n', "utf-8")
     clean.run("apt-get", "remove", "-y", "inspire-mirror")
     left = {path for path in tree(clean) - before if not path.startswith(ROOT)}

@@ -24,7 +24,7 @@ test: lint                ## every check and every test
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(STAMP)       ## the scale and kill tests too
-	$(BIN)/pytest -m "slow or not slow"
+	$(BIN)/pytest -m "not systemd"
 
 systemd: $(STAMP) deb     ## install, run, kill and uninstall it all on a real systemd, in containers; as root, on Debian
 	$(BIN)/pytest -m systemd -n $(WORKERS) --dist loadfile tests/test_install.py tests/test_systemd.py tests/test_systemd_units.py

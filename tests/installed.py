@@ -50,15 +50,16 @@ def free_address() -> str:
 class Installed(Container):
     """A container with the package installed."""
 
-    address = "127.0.0.1:8420"
-    """Where the service listens."""
+    def __init__(self, leader: int) -> None:
+        super().__init__(leader)
+        self.address = free_address()
+        """Where the service listens, by the config that `configure` writes."""
 
     def configure(self, upstream: FakeUpstream, *, more: str = "", **subscriptions: str) -> None:
         """Write the config: for each subscription the lines of its table; `more` stands before the tables."""
         tables = "".join(f"[subscription.{name.replace('_', '-')}]\n{lines}\n" for name, lines in subscriptions.items())
         head = f'root = "{ROOT}"\ncontact = "sig@example.org"\n{more}\n'
         at = f'[upstream.gpf]\nurl = "{upstream.url}"\nrequests_per_second = 1000\nretry_for = "1s"\n'
-        self.address = free_address()
         self.write(CONFIG, f'{head}{at}{tables}[limits]\nmin_free = 0\n[serve]\nlisten = "{self.address}"\n')
 
     def drop_in(self, unit: str, section: str, *lines: str) -> None:

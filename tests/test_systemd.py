@@ -99,17 +99,19 @@ def health(system: Installed) -> int:
 
 
 def test_the_journal_tells_what_needs_looking_at_from_what_does_not(system: Installed, upstream: FakeUpstream) -> None:
-    """By priorities, which `journalctl -p` filters by: nothing below `warning` of a run without a fault, an error of one with."""
-    system.configure(upstream, topo=HOURLY)
+    """By priorities, which `journalctl -p` filters by: nothing from `warning` up of a run without a fault, an error of one with."""
+    upstream.catalogue = simple_catalogue(resources=2)
+    system.configure(upstream, alpha=HOURLY.replace("*", "BDALPHA"))
     system.run("systemctl", "start", "inspire-mirror")
     system.until_journal("complete", "--unit=inspire-mirror", "--identifier=inspire-mirror")
     told = system.journal("--unit=inspire-mirror", "--identifier=inspire-mirror")
     assert [entry for entry in told if entry.priority <= 4] == []
     assert not any(entry.message.startswith("<") for entry in told)
     upstream.script("download", [faults.wrong_bytes()], forever=True)
-    upstream.catalogue = simple_catalogue(resources=1, subs=3, files=3, size=40_001)
-    assert system.run("inspire-mirror", "sync", check=False).returncode == 1
-    system.until_journal("BDALPHA", "--unit=inspire-mirror", "--identifier=inspire-mirror", "--priority=err")
+    system.configure(upstream, bravo=BY_HAND.replace("*", "BDBRAVO"))
+    system.run("systemctl", "reload", "inspire-mirror")
+    assert system.run("inspire-mirror", "sync", "bravo", check=False).returncode == 1
+    system.until_journal("BDBRAVO", "--unit=inspire-mirror", "--identifier=inspire-mirror", "--priority=err")
 
 
 def test_the_group_may_hand_over_syncs_and_others_may_not(system: Installed, upstream: FakeUpstream) -> None:

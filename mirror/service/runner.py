@@ -90,11 +90,11 @@ class Runner:
         self._wake.set()
 
     def agenda(self, now: datetime | None = None) -> list[Due]:
-        """The scheduled subscriptions, the next one first."""
+        """The scheduled subscriptions, the next one first; of one that is being synced, what comes after that."""
         now = now or self._now()
-        found = [
-            Due(name, allowed_from(due_at(timing, self._turns[name], now), *self._window)) for name, timing in self._timings.items()
-        ]
+        under_way = self.current.names if self.current is not None else ()
+        turns = {name: Turn(now) if name in under_way else turn for name, turn in self._turns.items()}
+        found = [Due(name, allowed_from(due_at(timing, turns[name], now), *self._window)) for name, timing in self._timings.items()]
         return sorted(found, key=lambda due: (due.at, due.name))
 
     @property

@@ -79,7 +79,7 @@ def fitted(
         cells = [row[place] for place in places]
         below: list[str] = []
         for number, column in enumerate(head):
-            if column == wrap:
+            if wrap and column == wrap:
                 cells[number], *below = textwrap.wrap(cells[number], given[column]) or [""]
             elif column in names:
                 cells[number] = shorten(cells[number], given[column])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
-from mirror.events import Note
+from mirror.archives.child import AT_WORK
+from mirror.events import Note, Waiting
 from mirror.service.pulse import Pulse, processor_seconds
 
 
@@ -55,13 +58,31 @@ def test_an_idle_service_does_not_count_as_work() -> None:
     assert not Body().live(200, used=0.005)
 
 
-def test_the_work_of_children_counts() -> None:
-    """A child that turns in circles shows in what this process and its children have used, before it has ended."""
-    before, until = processor_seconds(), time.monotonic() + 60
+def test_the_work_of_who_reads_archives_counts_and_that_of_commands_does_not() -> None:
+    """A child that turns in circles shows in what a run has used, before it has ended, if it reads archives for the run."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as child:
         try:
-            own = time.process_time()
-            while processor_seconds() - before < (time.process_time() - own) + 0.5:
-                assert time.monotonic() < until
+            busy = f"/proc/{child.pid}/stat"
+            wait_for(lambda: int(Path(busy).read_bytes().rpartition(b")")[2].split()[11]) > 50)
+            without = processor_seconds()
+            assert without < time.process_time() + 0.1
+            AT_WORK.add(child.pid)
+            assert processor_seconds() > without + 0.4
         finally:
+            AT_WORK.discard(child.pid)
             child.kill()
+
+
+def wait_for(found: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_waiting_for_the_run_of_another_process_is_no_standstill() -> None:
+    body = Body()
+    body.pulse(Waiting("4711"))
+    assert body.live(10_000)
+    body.pulse(Note("on it goes"))
+    assert not body.live(200)

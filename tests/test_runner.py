@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -149,6 +150,27 @@ async def test_a_subscription_that_fails_does_not_hold_up_the_others(tmp_path: P
         assert turns["bad"].failures == 0
 
 
+async def test_what_fails_for_good_takes_nobody_with_it(tmp_path: Path, upstream: FakeUpstream) -> None:
+    """An upstream that this version cannot read fails the sync as a whole; from then on it fails alone."""
+    clock = Clock(datetime(2026, 11, 15, 0, 0, 30, tzinfo=UTC))
+    good = {**ALL, "schedule": "every 1h", "upstream": "gpf"}
+    bad = {**ALL, "schedule": "every 1h", "upstream": "other"}
+    settings = settings_of(tmp_path, upstream, more={"other": upstream}, good=good, bad=bad)
+    other = settings.upstream["other"].model_copy(update={"dialect": "inspire"})
+    settings = settings.model_copy(update={"upstream": {**settings.upstream, "other": other}})
+    async with at_work(settings, clock) as at:
+        await at.until(lambda: bool(at.ended()))
+        assert at.ended() == [(("bad", "good"), "failed")]
+        clock.pass_(minutes=6)
+        at.wake()
+        await at.until(lambda: len(at.ended()) == 3)
+        assert sorted(at.ended()[1:]) == [(("bad",), "failed"), (("good",), "complete")]
+        clock.pass_(minutes=60)
+        at.wake()
+        await at.until(lambda: len(at.ended()) >= 5)
+        assert at.ended()[3][0] == ("good",)  # who is well comes first
+
+
 async def test_nothing_scheduled_runs_outside_the_window(tmp_path: Path, upstream: FakeUpstream) -> None:
     """A run that its end interrupts keeps what it has fetched, and goes on when the window opens."""
     clock = Clock(datetime(2026, 11, 15, 12, 0, tzinfo=PARIS).astimezone(UTC))
@@ -190,14 +212,35 @@ async def test_what_is_asked_for_by_hand_does_not_wait_for_the_window(tmp_path: 
         assert job.outcome == "complete"
 
 
+HOSTILE = (
+    b"", b"[]", b'{"a": 5}', b"\xff", b"[" * 200_000, b'{"turns": {"a": {"served": "yesterday"}}, "handed": []}',
+    b'{"turns": {"a": {"served": "0001-01-01T00:00:00+00:00"}}, "handed": []}',
+    b'{"turns": {"a": {"failures": 1e999}}, "handed": []}',
+    b'{"turns": {"a": {"begun_at": "9999-12-31T23:59:59-14:00", "crashes": 99}}, "handed": []}', b'{"turns": {}, "handed": [5]}',
+)  # fmt: skip
+
+
 async def test_a_lost_memory_costs_a_run_and_nothing_else(tmp_path: Path, upstream: FakeUpstream) -> None:
     clock = Clock()
     settings = settings_of(tmp_path, upstream, a={**ALL, "schedule": "daily 03:15"})
-    for content in (b"", b"[]", b'{"a": 5}', b'{"a": {"served": "yesterday"}}', b"\xff", b'{"a": {"failures": 1e999}}'):
+    for content in HOSTILE:
         (service_folder(tmp_path) / "turns.json").write_bytes(content)
         async with at_work(settings, clock) as at:
             await at.until(lambda at=at: bool(at.ended()))  # type: ignore[misc]
         assert remembered(tmp_path).turns["a"] == Turn(clock())
+
+
+async def test_nothing_planted_beside_the_memory_is_written_to_or_waited_for(tmp_path: Path, upstream: FakeUpstream) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("somebody's")
+    settings = settings_of(tmp_path / "root", upstream, a={**ALL, "schedule": "daily 03:15"})
+    folder = service_folder(tmp_path / "root")
+    os.mkfifo(folder / "turns.json")
+    (folder / "turns.json.new").symlink_to(victim)
+    async with at_work(settings, Clock()) as at:
+        await at.until(lambda: bool(at.ended()))
+    assert victim.read_text() == "somebody's"
+    assert remembered(tmp_path / "root").turns
 
 
 async def test_a_full_disk_is_said_and_does_not_end_the_service(tmp_path: Path, upstream: FakeUpstream) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.planning.agenda import Turn, allowed_from, backoff, begun, crashed, due_at, ended
-from mirror.planning.schedule import Timing
+from mirror.planning.agenda import Turn, allowed_from, backoff, begun, corrected, crashed, due_at, ended
+from mirror.planning.schedule import Timing, shift_of
 from mirror.planning.timetable import Bandwidth
 from mirror.settings.hours import parse_bandwidth, parse_window
 from mirror.settings.schedule import parse_schedule
@@ -24,7 +24,8 @@ SECOND = timedelta(seconds=1)
 
 
 def timing(text: str, zone: ZoneInfo = PARIS, *, jitter: timedelta = timedelta(0), share: float = 0.0) -> Timing:
-    return Timing(parse_schedule(text), zone, jitter, share)
+    schedule = parse_schedule(text)
+    return Timing(schedule, zone, shift_of(schedule, zone, jitter, share))
 
 
 def paris(text: str, fold: int = 0) -> datetime:
@@ -113,7 +114,34 @@ def test_a_clock_that_is_set_back_repeats_nothing() -> None:
 def test_a_clock_that_was_a_year_ahead_does_not_stop_a_schedule_for_a_year(text: str) -> None:
     at, wrong, right = timing(text), paris("2027-11-15T03:15"), paris("2026-11-15T12:01")
     turn = ended(begun(Turn(), wrong), at, "complete", wrong + MINUTE)
+    turn = corrected(turn, at, right)
     assert due_at(at, turn, right) == at.after(right)
+    later = right + timedelta(days=2)
+    assert due_at(at, corrected(turn, at, later), later) <= later
+
+
+@pytest.mark.parametrize("ahead", [1.5, 10, 365])
+def test_a_clock_that_was_ahead_costs_no_run_after_it_is_set_right(ahead: float) -> None:
+    """Neither of what was served, nor of what was to be tried again."""
+    at, right = timing("every 6h"), paris("2026-11-15T12:01")
+    wrong = right + timedelta(days=ahead)
+    for turn in (Turn(wrong), Turn(right, failures=12, retry_at=wrong)):
+        found, now = 0, right
+        while now < right + timedelta(days=5):
+            turn = corrected(turn, at, now)
+            if due_at(at, turn, now) <= now:
+                found, turn = found + 1, ended(begun(turn, now), at, "complete", now)
+            now += timedelta(minutes=10)
+        assert found >= 19
+
+
+@pytest.mark.parametrize("text", ["0 0,1 * * *", "0 6,7,12 * * *", "*/20 8-18 * * *", "*/7 * * * *", "0 3 * * 1-5"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_jitter_has_no_run_come_twice(text: str, share: float) -> None:
+    since = paris("2026-10-22T12:00")
+    plain = list(moments(timing(text), since, since + timedelta(days=6)))
+    shifted = list(moments(timing(text, jitter=timedelta(hours=3), share=share), since, since + timedelta(days=6)))
+    assert abs(len(shifted) - len(plain)) <= 1
 
 
 def test_a_clock_that_jumps_ahead_makes_up_one_run() -> None:

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -171,6 +171,24 @@ def test_ctrl_c_on_a_terminal_asks(folder: Path, upstream: FakeUpstream, answer:
         os.close(master)
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_what_was_handed_over_goes_on_with_the_next_start(folder: Path, upstream: FakeUpstream, end: signal.Signals) -> None:
+    """As the command says that it does; what was taken back is forgotten."""
+    with held_downloads(upstream), running(folder) as service, service.sync("--json") as client:
+        wait_downloads(service, upstream)
+        service.end(end)
+        out, _ = client.communicate(timeout=WITHIN)
+        assert client.returncode == 130
+        assert json.loads(out)["outcome"] == "interrupted"
+    with running(folder) as service:
+        service.wait_log("goes on with the sync of all that a command asked for")
+        service.wait_log("complete after")
+    assert tree(folder) == offered(upstream.catalogue)
+    with running(folder) as service:
+        assert service.end() == 0
+        assert not any("goes on with the sync" in line for line in service.log)
+
+
 # -- commands of subscriptions
 
 
@@ -293,6 +311,7 @@ def test_reload_takes_a_config_that_can_be_used(folder: Path, upstream: FakeUpst
         ('root = "elsewhere"', "root: cannot change"),
         ('root = "mirror"\n[service]\nsocket = "x.sock"', "socket: cannot change"),
         ("]", "inspire-mirror.toml:1"),
+        ('root = "mirror"\n[service]\njitter = "99999d"', "jitter: must be"),
     ],
 )
 def test_reload_keeps_the_old_config_where_the_new_one_cannot_be_used(folder: Path, bad: str, words: str) -> None:
@@ -331,6 +350,30 @@ def test_the_socket_is_where_systemd_or_the_config_wants_it_and_gone_at_the_end(
         assert deep.is_socket()
         assert run("sync", cwd=folder).code == 0
         service.wait_log("as a command asked")
+
+
+def test_the_socket_of_another_service_is_not_taken(folder: Path, tmp_path: Path, upstream: FakeUpstream) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write_config(other, upstream.url, 'all]\nresources = ["*"]')
+    runtime = str(tmp_path)
+    with running(folder, RUNTIME_DIRECTORY=runtime) as service:
+        refused = run("run", cwd=other, RUNTIME_DIRECTORY=runtime)
+        assert refused.code == 2
+        assert "another service answers there" in refused.err
+        assert run("sync", cwd=folder, RUNTIME_DIRECTORY=runtime).code == 0
+        service.wait_log("as a command asked")
+
+
+def test_who_never_reads_keeps_no_place_from_others(folder: Path) -> None:
+    """As many as there are places, each with an answer that does not fit into what the system keeps for it."""
+    with running(folder), ExitStack() as stack:
+        os.chdir(service_folder(folder / "mirror"))
+        for _ in range(64):
+            channel = stack.enter_context(socket.socket(socket.AF_UNIX))
+            channel.connect("control.sock")
+            channel.sendall(b'{"op": "sync", "names": ["' + b"x" * 200_000 + b'"]}\n')
+        assert run("sync", cwd=folder).code == 0
 
 
 def test_the_service_of_another_mirror_is_left_alone(folder: Path, tmp_path: Path, upstream: FakeUpstream) -> None:

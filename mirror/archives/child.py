@@ -76,6 +76,10 @@ async def _ask(job: dict[str, Any], paths: Sequence[Path], bounds: Bounds) -> di
     return answer
 
 
+AT_WORK: set[int] = set()
+"""The processes that read archives at this moment."""
+
+
 async def _run(job: bytes, complaints: int) -> tuple[int, bytes]:
     """Exit status (negative: the signal that ended it) and standard output."""
     # The same modules as here, and at once: -S leaves out the search for them, -I whatever the environment says of it.
@@ -89,6 +93,7 @@ async def _run(job: bytes, complaints: int) -> tuple[int, bytes]:
         env={**environment, "LC_ALL": "C.UTF-8"},
         start_new_session=True,  # ^C is for us, who end it; and one signal reaches what it starts, too
     )
+    AT_WORK.add(process.pid)
     stdin, stdout = cast(asyncio.StreamWriter, process.stdin), cast(asyncio.StreamReader, process.stdout)
     try:
         stdin.write(job)
@@ -104,6 +109,8 @@ async def _run(job: bytes, complaints: int) -> tuple[int, bytes]:
             os.killpg(process.pid, signal.SIGKILL)
         await _to_its_end(process.communicate())
         raise
+    finally:
+        AT_WORK.discard(process.pid)
 
 
 def _absolute(path: Path) -> str:

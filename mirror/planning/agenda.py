@@ -38,22 +38,27 @@ class Turn:
 
 
 def due_at(timing: Timing, turn: Turn, now: datetime) -> datetime:
-    """When the next run is due; not later than `now` if it is due now.
-
-    A clock that was set back does not repeat what was served; if it was set back by more than the time between two runs, it was
-    wrong before, and the schedule goes on from `now`.
-    """
-    interval = timing.interval(now)
-    if turn.served is None:
-        regular = now
-    else:
-        served = turn.served if turn.served - now <= interval else now
-        regular = timing.after(served)
+    """When the next run is due; not later than `now` if it is due now. `turn` is to be a `corrected` one."""
+    regular = now if turn.served is None else timing.after(turn.served)
     if turn.retry_at is None:
         return regular
-    wait = backoff(turn.failures, interval)
-    retry = min(turn.retry_at, now + wait)
-    return min(retry, regular) if wait <= interval else retry
+    interval = timing.interval(now)
+    return min(turn.retry_at, regular) if backoff(turn.failures, interval) <= interval else turn.retry_at
+
+
+def corrected(turn: Turn, timing: Timing, now: datetime) -> Turn:
+    """What is to be remembered instead, where the clock was wrong before: the schedule goes on from `now`.
+
+    A clock that was set back by less than the time between two runs repeats nothing; by more, it was ahead, and what was served
+    then says nothing. To be kept: asked anew each time, what is due would for ever be about to come.
+    """
+    interval = timing.interval(now)
+    if turn.served is not None and turn.served - now > interval:
+        turn = replace(turn, served=now)
+    latest = now + backoff(turn.failures, interval)
+    if turn.retry_at is not None and turn.retry_at > latest:
+        turn = replace(turn, retry_at=latest)
+    return turn
 
 
 def backoff(failures: int, interval: timedelta) -> timedelta:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from cronsim import CronSim, CronSimError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SAMPLED_FROM = datetime(2024, 1, 1, tzinfo=UTC)
+_SAMPLES = 300  # runs: a line of cron that has shorter gaps only later than that has them rarely
 LARGEST_SHARE = 10
 """Jitter takes at most this part of the time between two runs."""
 
@@ -52,21 +54,30 @@ class Timing:
 
     schedule: Schedule
     zone: tzinfo
-    jitter: timedelta = timedelta(0)
-    """At most so much; the share of a host, of 0 to 1, is `share`."""
-
-    share: float = 0.0
+    shift: timedelta = timedelta(0)
 
     def after(self, moment: datetime) -> datetime:
         """The first moment later than `moment` at which a run is due."""
-        shift = self._shift(moment)
-        return self.schedule.after(moment - shift, self.zone) + shift
+        return self.schedule.after(moment - self.shift, self.zone) + self.shift
 
     def interval(self, moment: datetime) -> timedelta:
         """The time between the next two runs."""
         return self.schedule.interval(moment, self.zone)
 
-    def _shift(self, moment: datetime) -> timedelta:
-        if not self.jitter:
-            return timedelta(0)
-        return min(self.jitter, self.interval(moment - self.jitter) / LARGEST_SHARE) * self.share
+
+def shift_of(schedule: Schedule, zone: tzinfo, jitter: timedelta, share: float) -> timedelta:
+    """By what a host whose share is `share`, of 0 to 1, shifts each run of a schedule: never by more than the jitter.
+
+    A shift that went by the time to the next run would, where a short one follows a long one, have a moment come twice.
+    """
+    if not jitter:
+        return timedelta(0)
+    shortest = schedule.period
+    if shortest is None:
+        moment, gaps = _SAMPLED_FROM, []
+        for _ in range(_SAMPLES):
+            later = schedule.after(moment, zone)
+            gaps.append(later - moment)
+            moment = later
+        shortest = min(gaps[1:])
+    return min(jitter, shortest / LARGEST_SHARE) * share

@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mirror.errors import ConfigError, os_error_text
+from mirror.errors import ConfigError, Locked, os_error_text
 from mirror.service.jobs import Job, Watcher
 from mirror.service.place import short_name
 from mirror.service.runner import Runner
@@ -33,6 +33,7 @@ _TOGETHER = 0.1  # seconds: events are sent at most so often, so that many small
 _HEARTBEAT = 5.0  # seconds after which whoever waits is told that it is still waited for
 _MOST_CONNECTIONS = 64
 _READ_WITHIN = 10.0  # seconds
+_WRITE_WITHIN = 30.0
 
 
 class Control:
@@ -48,13 +49,15 @@ class Control:
     async def listening(self, path: Path) -> AsyncIterator[None]:
         """Listen at `path` while the body runs. Raises ConfigError where that cannot be."""
         channel, folder = _bind(path)
+        ours = os.stat(path.name, dir_fd=folder).st_ino
         server = await asyncio.start_unix_server(self._connected, sock=channel, limit=_LONGEST_LINE)
         try:
             yield
         finally:
             server.close()
             with suppress(OSError):
-                os.unlink(path.name, dir_fd=folder)
+                if os.stat(path.name, dir_fd=folder).st_ino == ours:
+                    os.unlink(path.name, dir_fd=folder)
             os.close(folder)
             for task in self._connections:
                 task.cancel()
@@ -70,8 +73,8 @@ class Control:
         self._connections.add(task)
         try:
             await self._answer(reader, writer)
-        except (OSError, ValueError, TimeoutError, asyncio.CancelledError):
-            pass  # it has gone away, or speaks something else; or we end
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError, TimeoutError, asyncio.CancelledError):
+            pass  # it has gone away, does not read, or speaks something else; or we end
         finally:
             self._connections.discard(task)
             writer.close()
@@ -91,34 +94,32 @@ class Control:
                 return
             case _:
                 answer = {"error": "the service does not know this question; is it of another version?", "exit_code": 2}
-        writer.write(line(answer))
-        await writer.drain()
+        await _send(writer, answer)
 
     async def _sync(self, asked: Mapping[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        names = tuple(map(str, asked.get("names", ()))) or tuple(self._runner.settings.subscription)
+        names = tuple(dict.fromkeys(map(str, asked.get("names", ())))) or tuple(self._runner.settings.subscription)
         wait = bool(asked.get("wait"))
         if refusal := self._refusal(names, wait=wait):
-            writer.write(line(refusal))
-            await writer.drain()
+            await _send(writer, refusal)
             return
         watcher = Watcher()
         job = Job(names, "command", retry=bool(asked.get("retry")), wait=wait, watchers=[watcher])
-        self._runner.hand(job)
+        try:
+            self._runner.hand(job)
+        except Locked as error:
+            await _send(writer, {"error": str(error), "exit_code": error.exit_code})
+            return
         reading = asyncio.create_task(self._read_cancel(reader, job, watcher))
         try:
             while not job.ended and not watcher.lagging and not reading.done():
                 events = await watcher.wait(_HEARTBEAT)
-                for event in events:
-                    writer.write(line(event_message(event)))
+                said = [event_message(event) for event in events]
                 if not events and not job.ended:
-                    writer.write(line({"waiting_for": self._runner.ahead_of(job)}))
-                await writer.drain()
+                    said.append({"waiting_for": self._runner.ahead_of(job)})
+                await _send(writer, *said)
                 await asyncio.sleep(_TOGETHER)
             if job.ended:
-                for event in await watcher.wait(0):
-                    writer.write(line(event_message(event)))
-                writer.write(line(_end_of(job)))
-                await writer.drain()
+                await _send(writer, *map(event_message, await watcher.wait(0)), _end_of(job))
         finally:
             job.watchers.remove(watcher)
             reading.cancel()
@@ -128,7 +129,8 @@ class Control:
         for name in names:
             if name not in known:
                 there = ", ".join(known) or "none"
-                text = f"the service has no subscription {name!r}, but: {there}; has it been reloaded since the config was changed?"
+                lacking = f"the service has no subscription {name[:64]!r}, but: {there}"
+                text = f"{lacking}; has it been reloaded since the config was changed?"
                 return {"error": text, "exit_code": 2}
         current = self._runner.current or next(iter(self._runner.waiting), None)
         if current is not None and not wait:
@@ -142,6 +144,14 @@ class Control:
             if json.loads(text).get("op") == "cancel":
                 self._runner.withdraw(job)
         watcher.wake()
+
+
+async def _send(writer: asyncio.StreamWriter, *messages: Mapping[str, object]) -> None:
+    """Raises TimeoutError where nobody reads: who is stopped or gone keeps no place from others."""
+    async with asyncio.timeout(_WRITE_WITHIN):
+        for message in messages:
+            writer.write(line(message))
+            await writer.drain()
 
 
 def _end_of(job: Job) -> Mapping[str, object]:

@@ -18,6 +18,7 @@ from mirror.service.place import service_folder
 
 _FILE = "turns.json"
 _LARGEST = 1 << 20
+_FIRST_YEAR, _LAST_YEAR = 2000, 2200
 _MOST_STARTS = 3  # of a handed-over sync that the process does not survive
 
 
@@ -76,7 +77,13 @@ def _turn(facts: Mapping[str, Any]) -> Turn:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+    """In UTC. Raises ValueError for one that no clock has shown."""
+    moment = None if text is None else datetime.fromisoformat(text)
+    if moment is None:
+        return None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError("not a moment of ours")
+    return moment.astimezone(UTC)
 
 
 def _facts(turn: Turn) -> dict[str, object]:
@@ -90,8 +97,9 @@ def sole_service(root: Path) -> Iterator[None]:
     folder = service_folder(root)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if folder.is_symlink():
-            raise GuardRefused(f"{folder} is a link, where only what this program made should be; move it away")
+        for place in (folder.parent, folder):
+            if place.is_symlink():
+                raise GuardRefused(f"{place} is a link, where only what this program made should be; move it away")
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     except OSError as error:
         raise GuardRefused(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mirror.events import Event
+from mirror.archives.child import AT_WORK
+from mirror.events import Event, Waiting
 
 _AT_WORK = 0.02  # of one processor: hashing at the speed of a slow disk takes more, an idle service a tenth of it
 _SHORTEST = 5.0  # seconds over which that is measured: the system counts in hundredths of a second
@@ -23,14 +25,17 @@ class Pulse:
         self._used = used or processor_seconds
         self._looked = self._last = clock()
         self._had = self._used()
+        self._waits = False
 
     def __call__(self, event: Event) -> None:
-        """Something was done."""
+        """Something was done; or the run waits for that of another process, which is not its fault."""
         self._last = self._clock()
+        self._waits = isinstance(event, Waiting)
 
     def begin(self) -> None:
         """A run begins."""
         self._last = self._clock()
+        self._waits = False
 
     @property
     def still(self) -> float:
@@ -40,6 +45,8 @@ class Pulse:
     def is_alive(self) -> bool:
         """Whether there was a sign of life lately. To be asked at even intervals: processor time counts between two questions."""
         now = self._clock()
+        if self._waits:
+            self._last = now
         if (
             self._last >= self._looked
         ):  # it was told of something since: what was used for that says nothing about the time after it
@@ -53,8 +60,11 @@ class Pulse:
 
 
 def processor_seconds() -> float:
-    """What this process and its living children, to any depth, have used so far; those that have ended count for their parents."""
-    total, todo, seen = 0.0, [os.getpid()], set[int]()
+    """What this process and those that read archives for it, with their children, have used so far.
+
+    Not the commands of subscriptions: what they do says nothing about a run.
+    """
+    total, todo, seen = time.process_time(), [*AT_WORK], set[int]()
     while todo:
         pid = todo.pop()
         if pid in seen:

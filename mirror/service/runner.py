@@ -14,9 +14,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from mirror.errors import IndexUnusable, MirrorError, os_error_text
+from mirror.errors import IndexUnusable, Locked, MirrorError, os_error_text
 from mirror.events import Emit, Note, RunBegan, RunEnded, fan_out
-from mirror.planning.agenda import Turn, allowed_from, begun, crashed, due_at, ended
+from mirror.planning.agenda import Turn, allowed_from, begun, corrected, crashed, due_at, ended
 from mirror.planning.schedule import Timing
 from mirror.planning.timetable import Window
 from mirror.service.jobs import Job
@@ -28,6 +28,7 @@ from mirror.store.query import Reader
 from mirror.sync import Clock, Report, sync
 from mirror.upstream.session import Patience
 
+_MOST_HANDED = 32
 _LOOK = 30.0  # seconds: a clock that was set is noticed after so long
 
 
@@ -67,6 +68,7 @@ class Runner:
         self._window: tuple[Window | None, tzinfo] = window_of(settings, share)
         self._wake = asyncio.Event()
         self._stopping = False
+        self._last_origin = ""
         self._unfinished: tuple[Handed, ...] = ()
         self._task: asyncio.Task[Report] | None = None
 
@@ -88,16 +90,18 @@ class Runner:
 
     def reload(self, settings: Settings) -> None:
         """Go on with other settings. A run under way ends with those that it began with."""
-        self.settings = settings
-        self._window = window_of(settings, self._share)
-        self._timings = timings(settings, self._share)
-        for name in self._timings:
+        found, window = timings(settings, self._share), window_of(settings, self._share)
+        self.settings, self._timings, self._window = settings, found, window
+        for name in found:
             self._turns.setdefault(name, Turn())
         self._wake.set()
 
     def agenda(self, now: datetime | None = None) -> list[Due]:
         """The scheduled subscriptions, the next one first; of one that is being synced, what comes after that."""
         now = now or self._now()
+        self._turns = {
+            name: corrected(turn, self._timings[name], now) for name, turn in self._turns.items() if name in self._timings
+        }
         under_way = self.current.names if self.current is not None else ()
         turns = {name: Turn(now) if name in under_way else turn for name, turn in self._turns.items()}
         found = [Due(name, self._allowed(due_at(timing, turns[name], now), now)) for name, timing in self._timings.items()]
@@ -121,7 +125,9 @@ class Runner:
     # -- what is handed over
 
     def hand(self, job: Job) -> None:
-        """Carry out this one too."""
+        """Carry out this one too. Raises Locked where too many wait already."""
+        if len(self._handed) >= _MOST_HANDED:
+            raise Locked(f"{_MOST_HANDED} syncs wait for the service already; try later")
         self._handed.append(job)
         self._remember()
         self._wake.set()
@@ -164,11 +170,17 @@ class Runner:
             await self._sleep()
 
     def _next(self) -> Job | None:
-        if self._handed:
-            return self._handed.popleft()
+        """The next job: what was handed over and what is due take turns.
+
+        What is due together is one sync, but for what failed last: that has one of its own, so that it fails for itself alone.
+        """
         now = self._now()
-        due = tuple(due.name for due in self.agenda(now) if due.at <= now)
-        return Job(due, "schedule") if due else None
+        due = [due.name for due in self.agenda(now) if due.at <= now]
+        well = [name for name in due if not self._turns[name].failures]
+        scheduled = Job(tuple(well or due[:1]), "schedule") if due else None
+        if self._handed and not (scheduled is not None and self._last_origin == "command"):
+            return self._handed.popleft()
+        return scheduled
 
     async def _sleep(self) -> None:
         agenda = self.agenda()
@@ -233,6 +245,7 @@ class Runner:
 
     def _begin(self, job: Job, at: datetime) -> None:
         self.current = job
+        self._last_origin = job.origin
         if job.origin == "schedule":
             for name in job.names:
                 self._turns[name] = begun(self._turns[name], at)

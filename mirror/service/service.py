@@ -29,7 +29,7 @@ from mirror.service.place import socket_to_serve
 from mirror.service.pulse import Pulse
 from mirror.service.runner import Runner
 from mirror.service.timing import share_of_host
-from mirror.settings import Settings
+from mirror.settings import Settings, warnings
 from mirror.sync import Clock, Report, utc_now
 from mirror.upstream.session import Patience
 
@@ -157,22 +157,26 @@ class Service:
             self._runner.reload(fresh)
             self._hooks.wake()
             self._outlook.configure(fresh)
-        except (ConfigError, ValueError) as error:
+        except (ConfigError, ValueError, OverflowError) as error:
             for line in str(error).splitlines():
                 self._emit(Note(line, "warning"))
             self._emit(Note("the config was not taken; the old one stays in effect", "warning"))
         else:
+            for remark in warnings(fresh):
+                self._emit(Note(remark, "warning"))
             self._emit(Note(f"the config was read again: {count_text(len(fresh.subscription), 'subscription')}", "notice"))
         self._notify.ready(self.status())
 
     def _check_reload(self, fresh: Settings) -> None:
-        old = self.settings
+        old, fixed = self.settings, []
         if fresh.root != old.root:
-            raise ConfigError(f"root: cannot change from {old.root} to {fresh.root} while the service runs; restart it")
-        if socket_to_serve(fresh, self._environ) != self._socket:
-            raise ConfigError("[service] socket: cannot change while the service runs; restart it")
+            fixed.append(f"root: cannot change from {old.root} to {fresh.root} while the service runs; restart it")
+        elif socket_to_serve(fresh, self._environ) != self._socket:
+            fixed.append("[service] socket: cannot change while the service runs; restart it")
         if fresh.serve.listen != old.serve.listen:
-            raise ConfigError("[serve] listen: cannot change while the service runs; restart it")
+            fixed.append("[serve] listen: cannot change while the service runs; restart it")
+        if fixed:
+            raise ConfigError("\n".join(fixed))
 
     # -- what it tells
 
@@ -195,7 +199,8 @@ class Service:
         if not agenda:
             return "idle; no subscription has a schedule"
         due = agenda[0]
-        return f"idle; next: {due.name} at {due.at.astimezone(self._runner.zone):%Y-%m-%d %H:%M %Z}"
+        when = "now" if due.at <= self._now() else f"at {due.at.astimezone(self._runner.zone):%Y-%m-%d %H:%M %Z}"
+        return f"idle; next: {due.name} {when}"
 
     # -- after a sync
 
@@ -227,7 +232,7 @@ class Service:
                 self._told_stalled = False
             elif not self._told_stalled:
                 self._told_stalled = True
-                self._emit(Note(f"the run has shown no sign of progress for {self._pulse.still / 60:.0f} min", "warning"))
+                self._emit(Note(f"the run has shown no sign of progress for {self._pulse.still:.0f} s", "warning"))
                 if self._notify.watchdog:
                     self._emit(Note("the watchdog gets no more signs of life, so that systemd starts the service again", "warning"))
             await asyncio.sleep(every)

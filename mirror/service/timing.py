@@ -7,7 +7,7 @@ import socket
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
-from mirror.planning.schedule import LARGEST_SHARE, Timing
+from mirror.planning.schedule import LARGEST_SHARE, Timing, shift_of
 from mirror.planning.timetable import Window
 from mirror.settings import Settings
 from mirror.settings.hours import find_zone
@@ -20,9 +20,10 @@ def timings(settings: Settings, share: float) -> dict[str, Timing]:
     """When each scheduled subscription is due. Raises ValueError for a time zone that this machine no longer knows."""
     service = settings.service
     return {
-        name: Timing(found.schedule, find_zone(found.timezone or service.timezone), service.jitter, share)
+        name: Timing(found.schedule, zone, shift_of(found.schedule, zone, service.jitter, share))
         for name, found in settings.subscription.items()
         if found.schedule is not None
+        for zone in [find_zone(found.timezone or service.timezone)]
     }
 
 

@@ -116,6 +116,12 @@ def _some_time(value: timedelta) -> timedelta:
     return value
 
 
+def _a_day_at_most(value: timedelta) -> timedelta:
+    if value > timedelta(days=1):
+        raise ValueError("must be a day at most")
+    return value
+
+
 def _bbox(value: object) -> BBox:
     if not isinstance(value, list | tuple) or len(value) != 4:
         raise ValueError("must be four numbers: west, south, east, north")
@@ -340,7 +346,7 @@ class Service(_Table):
     timezone: Zone = LOCAL
     """Of every hour of the day in the config: schedules, `window`, `bandwidth`."""
 
-    jitter: Duration = timedelta(minutes=10)
+    jitter: Annotated[Duration, AfterValidator(_a_day_at_most)] = timedelta(minutes=10)
     """All scheduled runs of this machine come so much later at most, always by the same time, so that not all mirrors of a country
     ask at once. Never more than a tenth of the time between two runs."""
 

@@ -13,6 +13,9 @@ from decimal import Decimal
 LARGEST_SIZE = 2**63 - 1
 """In bytes: what a signed 64-bit number of the index or a file system can hold."""
 
+LONGEST_DURATION = timedelta(days=3660)
+"""Whatever is longer is a mistake, and would lead beyond the calendar when it is added to a moment."""
+
 _SIZE_UNITS = {
     "B": 1,
     "kB": 10**3,
@@ -74,9 +77,12 @@ def parse_duration(value: object) -> timedelta:
     if quantity is None or factor is None:
         raise ValueError(_DURATION_FORMS)
     try:
-        return timedelta(microseconds=round(Decimal(quantity["number"]) * factor * 10**6))
+        duration = timedelta(microseconds=round(Decimal(quantity["number"]) * factor * 10**6))
     except OverflowError:
-        raise ValueError("must be a shorter duration") from None
+        duration = timedelta.max
+    if duration > LONGEST_DURATION:
+        raise ValueError("must be a duration of ten years at most")
+    return duration
 
 
 def format_duration(duration: timedelta) -> str:

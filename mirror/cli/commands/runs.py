@@ -181,7 +181,8 @@ def _by_service(invocation: Invocation, names: Sequence[str], *, wait: bool, ret
 
     Ctrl-C leaves it running there; on a terminal it asks first. What this user's config says is not looked at but for the root.
     """
-    from mirror.service.handover import Handed, find_service
+    from mirror.service.handover import Handed, ServiceGone, find_service
+    from mirror.sync import Report
 
     place = find_service(invocation.settings(offline=True), os.environ)
     if place is None:
@@ -191,6 +192,8 @@ def _by_service(invocation: Invocation, names: Sequence[str], *, wait: bool, ret
             try:
                 with invocation.watcher() as watch:
                     return handed.follow(watch)
+            except ServiceGone as error:
+                return Report(outcome="interrupted", reason=str(error))
             except KeyboardInterrupt:
                 if not _stop_it():
                     click.echo("inspire-mirror: left running in the service; `inspire-mirror status` tells how it goes", err=True)

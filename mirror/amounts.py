@@ -79,6 +79,11 @@ def latency_text(seconds: float | None, notation: Notation = ENGLISH) -> str:
     return f"{_decimal(seconds, 1, notation)}{notation.gap}s"
 
 
+def seconds_text(seconds: float, notation: Notation = ENGLISH) -> str:
+    """Seconds with one decimal."""
+    return f"{_decimal(seconds, 1, notation)}{notation.gap}s"
+
+
 def span_text(seconds: float | None, notation: Notation = ENGLISH) -> str:
     """How long something takes, in its two largest units; empty where nobody knows."""
     if seconds is None:

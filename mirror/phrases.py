@@ -18,6 +18,7 @@ from mirror.amounts import (
     latency_text,
     moment_text,
     number_text,
+    seconds_text,
     share_text,
     size_text,
     span_text,
@@ -185,6 +186,11 @@ def availability(value: float) -> Amount:
 def latency(seconds: float | None) -> Amount:
     """`100 ms`."""
     return Amount(latency_text, seconds)
+
+
+def seconds(value: float) -> Amount:
+    """`1.5 s`."""
+    return Amount(seconds_text, value)
 
 
 def span(seconds: float | None) -> Amount:

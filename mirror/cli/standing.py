@@ -100,7 +100,7 @@ def _print_subscriptions(subscriptions: list[dict[str, Any]], language: Language
     next_run = phrase("next run")
     columns = [subscription, last_run, phrase("last success"), upstream_date, files, amount, missing, parked]
     columns += [next_run] * scheduled
-    drop = [amount, upstream_date, last_run, next_run]
+    drop = [amount, upstream_date, last_run, missing, next_run]
     table(columns, rows, right=numbers, names=[subscription], drop=drop, language=language)
 
 

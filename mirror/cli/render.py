@@ -83,7 +83,7 @@ def fitted(
     """The columns and rows of a table that is at most `width` wide, as far as that can be; see `table`."""
     head, wide = tuple(columns), _widths(columns, rows)
     needed = {**wide, **{name: min(wide[name], _NAME) for name in names if name in wide}}
-    if wrap in wide:
+    if wrap and wrap in wide:
         needed[wrap] = min(wide[wrap], _WRAPPED)
     for name in drop:
         if _total(needed[column] for column in head) > width and name in head:
@@ -102,7 +102,7 @@ def fitted(
         cells = [row[place] for place in places]
         below: list[str] = []
         for number, column in enumerate(head):
-            if column == wrap:
+            if wrap and column == wrap:
                 cells[number], *below = textwrap.wrap(cells[number], given[column]) or [""]
             elif column in names:
                 cells[number] = shorten(cells[number], given[column])

@@ -52,7 +52,12 @@ def print_standings(document: Mapping[str, Any], language: Language = ENGLISH) -
     ]
     lines += [_hook_line(hook) for hook in document["hooks"] if hook["state"] != "waiting"]
     lines += [
-        phrase("not listed: {what} of {upstream}: {reason}", **{name: found[name] for name in ("what", "upstream", "reason")})
+        phrase(
+            "not listed: {what} of {upstream}: {reason}",
+            what=phrase("resources") if found["what"] == "resources" else found["what"],
+            upstream=found["upstream"],
+            reason=found["reason"],
+        )
         for found in document["unlisted"]
     ]
     total = phrase(

@@ -24,10 +24,10 @@ test: lint                ## every check and every test
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(STAMP)       ## the scale and kill tests too
-	$(BIN)/pytest -m "slow or not slow"
+	$(BIN)/pytest -m "not systemd"
 
-systemd: $(STAMP)         ## install, run, kill and uninstall it all on a real systemd, in a container; as root, on Debian
-	$(BIN)/pytest -m systemd tests/test_install.py tests/test_systemd.py tests/test_systemd_units.py
+systemd: $(STAMP) deb     ## install, run, kill and uninstall it all on a real systemd, in containers; as root, on Debian
+	$(BIN)/pytest -m systemd -n $(WORKERS) --dist loadfile tests/test_install.py tests/test_systemd.py tests/test_systemd_units.py
 
 kill: $(STAMP)            ## kill -9 at random points of a sync, 1,000 times
 	KILLS=$${KILLS:-1000} $(BIN)/pytest -m slow tests/test_kill.py -s
@@ -68,6 +68,7 @@ deb:                            ## a Debian package, in build/
 	rm -rf build/deb
 	$(MAKE) install PYTHON=/usr/bin/python3 DESTDIR=build/deb PREFIX=/usr SYSCONFDIR=/etc ZSHDIR=/usr/share/zsh/vendor-completions \
 		INSTALL_OPTIONS=--no-compile
+	rm -f build/inspire-mirror_*.deb
 	/usr/bin/python3 packing/deb.py build/deb build
 
 $(BUILD)/tools/.made:

@@ -48,8 +48,8 @@ Comment: /usr/lib/inspire-mirror also holds the Python packages that it
 
 def package(tree: Path, out: Path) -> Path:
     """Make the package of an installed tree, which is completed in place; returns its path. Raises CalledProcessError."""
-    home = tree / HOME.lstrip("/")
-    (home / "installed").unlink()  # dpkg has its own list
+    home = tree / HOME.lstrip("/") / "venv"
+    (home.parent / "installed").unlink()  # dpkg has its own list
     for cache in list(home.rglob("__pycache__")):
         shutil.rmtree(cache)  # made anew on the machine that it is installed on, by its own interpreter
     python = next((home / "lib").glob("python3.*")).name.removeprefix("python")
@@ -69,7 +69,7 @@ def package(tree: Path, out: Path) -> Path:
     (control / "control").write_text(_CONTROL.format(**words), "utf-8")
     (control / "conffiles").write_text("/etc/inspire-mirror/inspire-mirror.toml\n", "utf-8")
     for script in ("postinst", "prerm", "postrm"):
-        (control / script).write_text((SOURCE / script).read_text("utf-8").replace("@HOME@", HOME), "utf-8")
+        (control / script).write_text((SOURCE / script).read_text("utf-8").replace("@HOME@", f"{HOME}/venv"), "utf-8")
         (control / script).chmod(0o755)
     target = out / f"inspire-mirror_{version}_{words['architecture']}.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "-z2", "--build", tree, target], check=True)

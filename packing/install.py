@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from packing.host import stop_units, tell_installed, tell_uninstalled
-from packing.places import NAME, Places, Tree, installed, unit_folder, write_list
+from packing.places import NAME, Places, Tree, installed, remove_list, unit_folder, write_list
 
 SOURCE = Path(__file__).resolve().parents[1]
 UNITS = (f"{NAME}.service", f"{NAME}-sync@.service", f"{NAME}-sync@.timer", f"{NAME}-verify.service", f"{NAME}-verify.timer")
@@ -32,27 +32,29 @@ def install(places: Places, wheels: Path, tools: Path, *, compiled: bool = True)
     """Put everything in place. Raises OSError, or CalledProcessError where a step that is another program's has failed."""
     tree = Tree(places)
     old_files, old_folders = installed(places)
-    tree.folder(places.home.parent)
-    fresh = places.home.with_name(f".{NAME}.new")
-    for leftover in (fresh, places.home.with_name(f".{NAME}.old")):
+    tree.folder(places.home)
+    fresh, old = (places.environment.with_name(name) for name in ("venv.new", "venv.old"))
+    for leftover in (fresh, old):
         shutil.rmtree(places.real(leftover), ignore_errors=True)
     make_environment(places, fresh, wheels, tools, compiled=compiled)
     python = str(places.real(fresh) / "bin/python")
     manual = _output([python, "-I", str(SOURCE / "packing/manual.py")])
     completions = {shell: _output([python, "-I", "-m", "mirror"], _INSPIRE_MIRROR_COMPLETE=f"{shell}_source") for shell in SHELLS}
-    write_list(places, fresh, [*old_files], old_folders)  # should this one fail in what follows
-    _exchange(places, fresh)
+    if places.real(places.environment).exists():
+        places.real(places.environment).rename(places.real(old))
+    places.real(fresh).rename(places.real(places.environment))
+    shutil.rmtree(places.real(old), ignore_errors=True)
     tree.write(places.bin / NAME, launcher(places), 0o755)
     for path, content, mode in surroundings(places):
         tree.write(path, content, mode)
     tree.write(places.prefix / "share/man/man1" / f"{NAME}.1", manual)
     for shell, script in completions.items():
         tree.write(places.completion(shell), script)
-    _config(tree, places, python=str(places.real(places.home) / "bin/python"))
+    _config(tree, places, python=str(places.real(places.environment) / "bin/python"))
     for stale in sorted(old_files - set(tree.files)):
         places.real(Path(stale)).unlink(missing_ok=True)
     folders = [*old_folders, *(each for each in tree.folders if each not in old_folders)]
-    write_list(places, places.home, tree.files, folders)
+    write_list(places, tree.files, folders)
 
 
 def uninstall(places: Places) -> bool:
@@ -60,9 +62,10 @@ def uninstall(places: Places) -> bool:
     files, folders = installed(places)
     for path in files:
         places.real(Path(path)).unlink(missing_ok=True)
-    there = places.real(places.home).is_dir()
+    there = places.real(places.environment).is_dir()
     if there:
-        shutil.rmtree(places.real(places.home))
+        shutil.rmtree(places.real(places.environment))
+    remove_list(places)
     for folder in reversed(folders):
         real = places.real(Path(folder))
         if real.is_dir() and not any(real.iterdir()):
@@ -107,7 +110,7 @@ def make_environment(places: Places, folder: Path, wheels: Path, tools: Path, *,
         record.unlink()  # the folder of the wheels
     if compiled:
         # The folder gets its name at the end, and tracebacks must say that one.
-        subprocess.run([python, "-I", "-m", "compileall", "-q", "-s", real, "-p", places.home, real / "lib"], check=True)
+        subprocess.run([python, "-I", "-m", "compileall", "-q", "-s", real, "-p", places.environment, real / "lib"], check=True)
     for path in [real, *real.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
@@ -118,7 +121,7 @@ def launcher(places: Places) -> str:
 
     -I keeps what users have in their environment out of it; with faulthandler it answers a watchdog's SIGABRT with a traceback.
     """
-    way = os.path.relpath(places.home, places.bin)
+    way = os.path.relpath(places.environment, places.bin)
     return f'#!/bin/sh\nexec "$(dirname "$(readlink -f "$0")")/{way}/bin/python" -I -X faulthandler -m mirror "$@"\n'
 
 
@@ -141,7 +144,9 @@ def surroundings(places: Places) -> Iterator[tuple[Path, str | bytes, int]]:
     for path in sorted((SOURCE / "config").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-            yield places.prefix / "share" / NAME / path.relative_to(SOURCE / "config"), path.read_bytes(), mode
+            within = path.relative_to(SOURCE / "config")
+            base = places.home if within.parts[0] == "hooks" else places.prefix / "share" / NAME
+            yield base / within, path.read_bytes(), mode
     for page in [
         *sorted((SOURCE / "docs").glob("*.md")),
         *(SOURCE / name for name in ("README.md", "README.fr.md", "CHANGELOG.md", "LICENSE")),
@@ -160,15 +165,6 @@ def _config(tree: Tree, places: Places, python: str) -> None:
     )
     places.real(path.parent).mkdir(parents=True, exist_ok=True)
     Tree(places).write(path, _output([python, "-I", "-c", code]))
-
-
-def _exchange(places: Places, fresh: Path) -> None:
-    """Put the new environment where the old one is, which programs that run may still read until the end of this step."""
-    old = places.home.with_name(f".{NAME}.old")
-    if places.real(places.home).exists():
-        places.real(places.home).rename(places.real(old))
-    places.real(fresh).rename(places.real(places.home))
-    shutil.rmtree(places.real(old), ignore_errors=True)
 
 
 def _output(command: list[str], **environ: str) -> str:

@@ -19,7 +19,7 @@ _FILES = """\
 working folder.
 /var/lib/inspire-mirror|The mirror, as the packaged config and units have it: data/, extracted/, current/, index.sqlite.
 /run/inspire-mirror/control.sock|Where commands find the service. Its user and group may open it.
-/usr/share/inspire-mirror, /usr/local/share/inspire-mirror|Example configs and hooks."""
+share/inspire-mirror, lib/inspire-mirror/hooks|Below /usr/local or /usr: example configs; commands for on_publish and the like."""
 
 _ENVIRONMENT = """\
 INSPIRE_MIRROR_CONFIG|The config file, where -c names none.

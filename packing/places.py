@@ -22,8 +22,13 @@ class Places:
 
     @property
     def home(self) -> Path:
-        """The folder that is all the program's own."""
+        """Its own folder: the environment, example hooks, the list of what was installed."""
         return self.prefix / "lib" / NAME
+
+    @property
+    def environment(self) -> Path:
+        """The virtual environment in it, which each install makes anew."""
+        return self.home / "venv"
 
     @property
     def bin(self) -> Path:
@@ -86,10 +91,15 @@ def installed(places: Places) -> tuple[set[str], list[str]]:
     return set(listed["files"]), list(listed["folders"])
 
 
-def write_list(places: Places, home: Path, files: list[str], folders: list[str]) -> None:
-    """Write down, in the program's own folder, what an uninstall is to remove."""
+def write_list(places: Places, files: list[str], folders: list[str]) -> None:
+    """Write down what an uninstall is to remove."""
     listed = json.dumps({"files": files, "folders": folders}, indent=1) + "\n"
-    places.real(home / _LIST).write_text(listed, "utf-8")
+    places.real(places.home / _LIST).write_text(listed, "utf-8")
+
+
+def remove_list(places: Places) -> None:
+    """Nothing is installed any more."""
+    places.real(places.home / _LIST).unlink(missing_ok=True)
 
 
 def unit_folder(prefix: Path) -> Path:

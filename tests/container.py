@@ -48,7 +48,7 @@ def why_not() -> str | None:
         return "a container can only be booted by root"
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
-        return f"{', '.join(missing)} not installed (Debian packages: mmdebstrap systemd-container dpkg-dev make)"
+        return f"{', '.join(missing)} not installed (Debian packages: mmdebstrap systemd-container make)"
     with tempfile.TemporaryDirectory() as folder:
         try:
             with in_memory(Path(folder)), booted([base_root()], Path(folder)) as container:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from .container import Container, base_root, booted, in_memory
 from .upstream import FakeUpstream
@@ -20,12 +21,17 @@ CONFIG = "/etc/inspire-mirror/inspire-mirror.toml"
 ROOT = "/var/lib/inspire-mirror"
 
 
-@lru_cache(maxsize=1)
-def make_package() -> Path:
-    """The package, by the documented command; its path."""
-    subprocess.run(["make", "-C", PROJECT, "deb"], check=True, capture_output=True, text=True, timeout=500)
-    (found,) = (PROJECT / "build").glob("inspire-mirror_*.deb")
-    return found
+def package() -> Path:
+    """The package that `make deb` has made of this state of the project."""
+    found = sorted((PROJECT / "build").glob("inspire-mirror_*.deb"))
+    if len(found) != 1:
+        pytest.fail("there must be one package in build/: run `make systemd`, or `make deb` before")
+    made = found[0].stat().st_mtime
+    sources = [path for name in ("mirror", "packing", "systemd") for path in (PROJECT / name).rglob("*") if path.suffix != ".pyc"]
+    newer = [path for path in sources if path.is_file() and path.stat().st_mtime > made]
+    if newer:
+        pytest.fail(f"{found[0].name} is older than {newer[0]}: run `make deb` first")
+    return found[0]
 
 
 def install_package(container: Container, package: Path) -> None:
@@ -34,15 +40,27 @@ def install_package(container: Container, package: Path) -> None:
     container.run("apt-get", "install", "-y", "--no-install-recommends", f"/root/{package.name}")
 
 
+def free_address() -> str:
+    """An address on the loopback interface that nobody listens at: containers share it with each other, and with the host."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
 class Installed(Container):
     """A container with the package installed."""
+
+    def __init__(self, leader: int) -> None:
+        super().__init__(leader)
+        self.address = free_address()
+        """Where the service listens, by the config that `configure` writes."""
 
     def configure(self, upstream: FakeUpstream, *, more: str = "", **subscriptions: str) -> None:
         """Write the config: for each subscription the lines of its table; `more` stands before the tables."""
         tables = "".join(f"[subscription.{name.replace('_', '-')}]\n{lines}\n" for name, lines in subscriptions.items())
         head = f'root = "{ROOT}"\ncontact = "sig@example.org"\n{more}\n'
         at = f'[upstream.gpf]\nurl = "{upstream.url}"\nrequests_per_second = 1000\nretry_for = "1s"\n'
-        self.write(CONFIG, f"{head}{at}{tables}[limits]\nmin_free = 0\n")
+        self.write(CONFIG, f'{head}{at}{tables}[limits]\nmin_free = 0\n[serve]\nlisten = "{self.address}"\n')
 
     def drop_in(self, unit: str, section: str, *lines: str) -> None:
         """What `systemctl edit` would write."""

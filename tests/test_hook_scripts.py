@@ -40,7 +40,7 @@ def test_each_can_be_run_and_says_what_it_is(path: Path) -> None:
     first, second, *_ = path.read_text("utf-8").splitlines()
     assert first == "#!/usr/bin/env python3"
     assert second.startswith('"""')
-    assert path.read_text("utf-8").count(f'= ["/usr/local/lib/inspire-mirror/hooks/{path.name}"') == 1
+    assert path.read_text("utf-8").count(f'= ["/usr/lib/inspire-mirror/hooks/{path.name}"') == 1
 
 
 # write-sums

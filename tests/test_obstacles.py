@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -183,3 +184,17 @@ def test_a_read_only_disk_on_which_a_run_was_killed_can_be_asked(upstream: FakeU
         made.read_only()
         assert run("query", "--json", cwd=tmp_path).json[0]["title"] == "from the log"
         assert run("status", cwd=tmp_path).code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes into the mirrors of others")
+async def test_root_in_the_mirror_of_another_user_is_told_whose_it_is(tmp_path: Path, upstream: FakeUpstream) -> None:
+    """The sync goes on: it may be meant so. But the service of that user could not replace what it makes."""
+    mirror = Mirrored(tmp_path / "root", upstream)
+    mirror.root.mkdir()
+    assert not (await mirror.sync()).remarks
+    os.chown(mirror.root, 65534, 65534)
+    report = await mirror.sync()
+    assert report.outcome == "complete"
+    (remark,) = report.remarks
+    assert f"{mirror.root} belongs to nobody" in remark
+    assert "sudo -u nobody" in remark

@@ -17,7 +17,7 @@ import pytest
 from mirror.events import Event, Note, RunBegan, RunEnded
 from mirror.planning.agenda import Turn
 from mirror.service.jobs import Job
-from mirror.service.memory import read_turns
+from mirror.service.memory import remembered
 from mirror.service.place import service_folder
 from mirror.service.runner import Runner
 from mirror.service.timing import share_of_host
@@ -141,7 +141,7 @@ async def test_a_subscription_that_fails_does_not_hold_up_the_others(tmp_path: P
             clock.pass_(hours=2)
             at.wake()
             await at.until(lambda: at.runner.current is None and not any(due.at <= clock() for due in at.runner.agenda()))
-            turns = read_turns(tmp_path)
+            turns = remembered(tmp_path).turns
         runs_of_good = sum("good" in names for names, _ in at.ended())
         assert runs_of_good >= 48
         assert 40 < len(tries) < 60  # five minutes, then up to an hour, over two days: not 288
@@ -197,7 +197,7 @@ async def test_a_lost_memory_costs_a_run_and_nothing_else(tmp_path: Path, upstre
         (service_folder(tmp_path) / "turns.json").write_bytes(content)
         async with at_work(settings, clock) as at:
             await at.until(lambda at=at: bool(at.ended()))  # type: ignore[misc]
-        assert read_turns(tmp_path)["a"] == Turn(clock())
+        assert remembered(tmp_path).turns["a"] == Turn(clock())
 
 
 async def test_a_full_disk_is_said_and_does_not_end_the_service(tmp_path: Path, upstream: FakeUpstream) -> None:

@@ -116,7 +116,7 @@ def test_a_busy_service_is_exit_code_3_or_is_waited_for(folder: Path, upstream: 
         assert "the service is syncing all; wait for it with --wait" in busy.err
         with service.sync("--wait") as second:
             assert second.stderr is not None
-            assert "waiting for the run of pid" in second.stderr.readline()
+            assert "waiting for the service, which is syncing all" in second.stderr.readline()
             go()
             first.send_signal(signal.SIGKILL)  # who has handed it over may go away
             assert second.wait(WITHIN) == 0

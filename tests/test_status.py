@@ -128,3 +128,20 @@ def test_only_public_url_is_without_effect(tmp_path: Path) -> None:
     assert said({"listen": "127.0.0.1:8421"}) == []
     (line,) = said({"public_url": "https://mirror.example.org"})
     assert line.startswith("[serve] public_url: accepted, but")
+
+
+def test_fields_of_status_are_documented(tmp_path: Path) -> None:
+    """Those of the document, of a subscription and of what goes on."""
+    live = Live()
+    live(RunBegan(("topo",), "command"))
+    live(TransferStarted(FileKey("gpf", "R", "S", "a"), 10, 0))
+    live(Walled("gpf", 429, 5, 1))
+    shown = live.snapshot().as_json()
+    write_config(tmp_path, "http://127.0.0.1:1/capabilities", 'x]\nresources = ["*"]')
+    document = run("status", "--json", cwd=tmp_path).json
+    page = (Path(__file__).parents[1] / "docs" / "monitor.md").read_text("utf-8").partition("## Health")[0]
+    words = set(re.findall(r"[a-z_.]+", page))
+    assert words >= document.keys()
+    assert words >= document["subscriptions"][0].keys()
+    assert words >= {*shown["run"], *shown["transfers"][0], *shown["walls"][0]}
+    assert words >= {f"live.{name}" for name in shown if name != "at"}

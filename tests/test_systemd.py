@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .container import need_container
-from .installed import CONFIG, ROOT, SERVICE, Installed, installed, make_package, system_with_package
+from .installed import CONFIG, ROOT, SERVICE, Installed, installed, package, system_with_package
 from .upstream import FakeUpstream, faults, simple_catalogue
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
@@ -23,7 +25,7 @@ LARGE = 3 << 20
 @pytest.fixture(scope="module")
 def package_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     need_container()
-    with system_with_package(tmp_path_factory.mktemp("package"), make_package()) as root:
+    with system_with_package(tmp_path_factory.mktemp("package"), package()) as root:
         yield root
 
 
@@ -79,6 +81,37 @@ def test_the_service_starts_and_syncs_what_is_due(system: Installed, upstream: F
     )
     published = Path(system.files()[0]["path"])
     assert system.run("stat", "--format=%U:%G %a", str(published)).stdout == "inspire-mirror:inspire-mirror 640\n"
+
+
+def test_health_is_told_over_http(system: Installed, upstream: FakeUpstream) -> None:
+    system.configure(upstream, topo=HOURLY)
+    system.run("systemctl", "start", "inspire-mirror")
+    system.until(lambda: len(system.files()) == 6, "six files are published")
+    system.until(lambda: health(system) == 200, "it is healthy")
+
+
+def health(system: Installed) -> int:
+    try:
+        with urllib.request.urlopen(f"http://{system.address}/health", timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_journal_tells_what_needs_looking_at_from_what_does_not(system: Installed, upstream: FakeUpstream) -> None:
+    """By priorities, which `journalctl -p` filters by: nothing from `warning` up of a run without a fault, an error of one with."""
+    upstream.catalogue = simple_catalogue(resources=2)
+    system.configure(upstream, alpha=HOURLY.replace("*", "BDALPHA"))
+    system.run("systemctl", "start", "inspire-mirror")
+    system.until_journal("complete", "--unit=inspire-mirror", "--identifier=inspire-mirror")
+    told = system.journal("--unit=inspire-mirror", "--identifier=inspire-mirror")
+    assert [entry for entry in told if entry.priority <= 4] == []
+    assert not any(entry.message.startswith("<") for entry in told)
+    upstream.script("download", [faults.wrong_bytes()], forever=True)
+    system.configure(upstream, bravo=BY_HAND.replace("*", "BDBRAVO"))
+    system.run("systemctl", "reload", "inspire-mirror")
+    assert system.run("inspire-mirror", "sync", "bravo", check=False).returncode == 1
+    system.until_journal("BDBRAVO", "--unit=inspire-mirror", "--identifier=inspire-mirror", "--priority=err")
 
 
 def test_the_group_may_hand_over_syncs_and_others_may_not(system: Installed, upstream: FakeUpstream) -> None:
@@ -195,3 +228,16 @@ def test_config_of_the_package_is_valid_and_fetches_nothing(system: Installed) -
     assert CONFIG.lstrip("/") in said
     assert ROOT in said
     assert "no subscription yet" in said
+
+
+def test_a_command_runs_when_something_is_published(system: Installed, upstream: FakeUpstream) -> None:
+    """One of those that are installed, confined as the service is, into the folder that a drop-in opens to it."""
+    command = 'on_publish = ["/usr/lib/inspire-mirror/hooks/write-sums", "/srv/sums"]'
+    system.configure(upstream, topo=f"{HOURLY}\n{command}")
+    system.run("install", "-d", "-o", "inspire-mirror", "/srv/sums")
+    system.drop_in(SERVICE, "Service", "ReadWritePaths=/srv/sums")
+    system.run("systemctl", "start", "inspire-mirror")
+    system.until(lambda: len([*system.inside("/srv/sums").rglob("SHA256SUMS")]) == 3, "each sub-resource has its sums")
+    (first, *_) = sorted(system.inside("/srv/sums").rglob("SHA256SUMS"))
+    folder = Path(ROOT, "data", *first.parent.parts[-3:])
+    assert system.run("sh", "-c", f"cd {folder} && sha256sum -c /{first.relative_to(system.inside('/'))}").returncode == 0

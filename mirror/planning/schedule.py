@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from cronsim import CronSim, CronSimError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LARGEST_SHARE = 10  # jitter takes at most this part of the time between two runs
+LARGEST_SHARE = 10
+"""Jitter takes at most this part of the time between two runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +69,4 @@ class Timing:
     def _shift(self, moment: datetime) -> timedelta:
         if not self.jitter:
             return timedelta(0)
-        return min(self.jitter, self.interval(moment - self.jitter) / _LARGEST_SHARE) * self.share
+        return min(self.jitter, self.interval(moment - self.jitter) / LARGEST_SHARE) * self.share

@@ -111,7 +111,7 @@ class Control:
                 for event in events:
                     writer.write(line(event_message(event)))
                 if not events and not job.ended:
-                    writer.write(line({"waiting_for": 0 if self._runner.current is job else os.getpid()}))
+                    writer.write(line({"waiting_for": self._runner.ahead_of(job)}))
                 await writer.drain()
                 await asyncio.sleep(_TOGETHER)
             if job.ended:
@@ -151,6 +151,19 @@ def _end_of(job: Job) -> Mapping[str, object]:
     return {"error": str(job.error), "exit_code": job.error.exit_code}
 
 
+def _answers(folder: int, name: str) -> bool:
+    """Whether somebody listens at a socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as channel:
+        channel.settimeout(1)
+        try:
+            channel.connect(short_name(folder, name))
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
 def _bind(path: Path) -> tuple[socket.socket, int]:
     """A socket that listens at `path`, for its owner and its group, and the open folder that it is in. Raises ConfigError."""
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -164,7 +177,9 @@ def _bind(path: Path) -> tuple[socket.socket, int]:
         with suppress(FileNotFoundError):
             if not stat.S_ISSOCK(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise OSError(errno.EEXIST, "something else than a socket is there", str(path))
-            os.unlink(path.name, dir_fd=folder)  # of a service that was killed: there is one per root, and that is us
+            if _answers(folder, path.name):
+                raise OSError(errno.EADDRINUSE, "another service answers there; name another place in [service] socket")
+            os.unlink(path.name, dir_fd=folder)  # of a service that was killed
         old = os.umask(0o117)
         try:
             channel.bind(short_name(folder, path.name))

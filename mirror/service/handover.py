@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from mirror.errors import ConfigError, MirrorError
-from mirror.events import Emit, Waiting
+from mirror.events import Emit, Note
 from mirror.service.place import short_name, sockets_to_try
 from mirror.service.wire import line, read_event, read_report
 from mirror.settings import Settings
@@ -88,7 +88,7 @@ class Handed:
             said = _read(self._lines)
             if said.get("waiting_for") and not told:
                 told = True
-                emit(Waiting(str(said["waiting_for"])))
+                emit(Note(f"waiting for the service, which is syncing {said['waiting_for']}", "notice"))
             if "event" in said:
                 if (event := read_event(said)) is not None:
                     emit(event)

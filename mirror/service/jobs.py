@@ -74,6 +74,9 @@ class Job:
     report: Report | None = None
     error: MirrorError | None = None
     cancelled: bool = False
+    starts: int = 0
+    """How often it was begun by processes that did not end it."""
+
     watchers: list[Watcher] = field(default_factory=list)
     on_cancel: Callable[[], object] | None = None
     """Ends the run, once it has begun."""

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,52 @@ from mirror.service.place import service_folder
 
 _FILE = "turns.json"
 _LARGEST = 1 << 20
+_MOST_STARTS = 3  # of a handed-over sync that the process does not survive
 
 
-def read_turns(root: Path) -> dict[str, Turn]:
-    """The turns by subscription; what cannot be read is not remembered."""
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A sync that was handed over and is not done: it goes on with the next start. `starts` counts how often it has begun."""
+
+    names: tuple[str, ...]
+    retry: bool = False
+    starts: int = 0
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it has taken the process down too often to be begun once more."""
+        return self.starts >= _MOST_STARTS
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The turns by subscription, and what was handed over, in its order."""
+
+    turns: Mapping[str, Turn] = field(default_factory=dict)
+    handed: tuple[Handed, ...] = ()
+
+
+def remembered(root: Path) -> Memory:
+    """What was written last; what cannot be read is not remembered."""
     try:
-        with (service_folder(root) / _FILE).open("rb") as file:
+        fd = os.open(service_folder(root) / _FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
             known = json.loads(file.read(_LARGEST))
-        return {str(name): _turn(facts) for name, facts in known.items()}
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
-        return {}
+        turns = {str(name): _turn(facts) for name, facts in known["turns"].items()}
+        handed = [Handed(tuple(map(str, one["names"])), bool(one["retry"]), int(one["starts"])) for one in known["handed"]]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
+        return Memory()
+    return Memory(turns, tuple(handed))
 
 
-def write_turns(root: Path, turns: Mapping[str, Turn]) -> None:
-    """Replace what was remembered. Raises OSError."""
+def remember(root: Path, memory: Memory) -> None:
+    """Replace what was written. Raises OSError."""
     folder = service_folder(root)
     fresh = folder / f"{_FILE}.new"
-    text = json.dumps({name: _facts(turn) for name, turn in turns.items()}, indent=1)
-    with fresh.open("w", encoding="utf-8") as file:
+    turns = {name: _facts(turn) for name, turn in memory.turns.items()}
+    text = json.dumps({"turns": turns, "handed": [asdict(one) for one in memory.handed]}, indent=1)
+    fresh.unlink(missing_ok=True)
+    with fresh.open("x", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -20,7 +20,7 @@ from mirror.planning.agenda import Turn, allowed_from, begun, crashed, due_at, e
 from mirror.planning.schedule import Timing
 from mirror.planning.timetable import Window
 from mirror.service.jobs import Job
-from mirror.service.memory import read_turns, write_turns
+from mirror.service.memory import Handed, Memory, remember, remembered
 from mirror.service.timing import timings, window_of
 from mirror.settings import Settings
 from mirror.store.catalogue import to_text
@@ -64,9 +64,10 @@ class Runner:
         self._handed: deque[Job] = deque()
         self._turns: dict[str, Turn] = {}
         self._timings: dict[str, Timing] = {}
-        self._window: tuple[Window | None, tzinfo] = window_of(settings)
+        self._window: tuple[Window | None, tzinfo] = window_of(settings, share)
         self._wake = asyncio.Event()
         self._stopping = False
+        self._unfinished: tuple[Handed, ...] = ()
         self._task: asyncio.Task[Report] | None = None
 
     # -- what is due
@@ -74,28 +75,38 @@ class Runner:
     def start(self) -> None:
         """Take up what is remembered. Call once, before `run`."""
         self._timings = timings(self.settings, self._share)
-        turns, now = read_turns(self.settings.root), self._now()
+        memory, now = remembered(self.settings.root), self._now()
         for name, timing in self._timings.items():
-            turn = turns.get(name, Turn())
+            turn = memory.turns.get(name, Turn())
             self._turns[name] = crashed(turn, timing, now) if turn.begun_at is not None else turn
+        for one in memory.handed:
+            names = tuple(name for name in one.names if name in self.settings.subscription)
+            if names and not one.is_hopeless:
+                self._emit(Note(f"goes on with the sync of {', '.join(names)} that a command asked for", "notice"))
+                self._handed.append(Job(names, "command", retry=one.retry, starts=one.starts))
         self._remember()
 
     def reload(self, settings: Settings) -> None:
         """Go on with other settings. A run under way ends with those that it began with."""
         self.settings = settings
-        self._window = window_of(settings)
+        self._window = window_of(settings, self._share)
         self._timings = timings(settings, self._share)
         for name in self._timings:
             self._turns.setdefault(name, Turn())
         self._wake.set()
 
     def agenda(self, now: datetime | None = None) -> list[Due]:
-        """The scheduled subscriptions, the next one first."""
+        """The scheduled subscriptions, the next one first; of one that is being synced, what comes after that."""
         now = now or self._now()
-        found = [
-            Due(name, allowed_from(due_at(timing, self._turns[name], now), *self._window)) for name, timing in self._timings.items()
-        ]
+        under_way = self.current.names if self.current is not None else ()
+        turns = {name: Turn(now) if name in under_way else turn for name, turn in self._turns.items()}
+        found = [Due(name, self._allowed(due_at(timing, turns[name], now), now)) for name, timing in self._timings.items()]
         return sorted(found, key=lambda due: (due.at, due.name))
+
+    def _allowed(self, due: datetime, now: datetime) -> datetime:
+        """When what is due may begin: what is late, not before the window is open now."""
+        begins = allowed_from(due, *self._window)
+        return allowed_from(now, *self._window) if begins < now else begins
 
     @property
     def zone(self) -> tzinfo:
@@ -112,13 +123,21 @@ class Runner:
     def hand(self, job: Job) -> None:
         """Carry out this one too."""
         self._handed.append(job)
+        self._remember()
         self._wake.set()
+
+    def ahead_of(self, job: Job) -> str:
+        """What a job waits for, in words; empty if it does not."""
+        if job is self.current or job not in self._handed:
+            return ""
+        return ", ".join((self.current or self._handed[0]).names)
 
     def withdraw(self, job: Job) -> None:
         """Stop a job that was handed over, or do not begin it."""
         job.cancel()
         if job in self._handed:
             self._handed.remove(job)
+            self._remember()
             job.end(Report(outcome="interrupted", reason="withdrawn before it began; nothing was done"))
 
     def stop(self) -> None:
@@ -126,7 +145,7 @@ class Runner:
         self._stopping = True
         self._cancel()
         for job in self.waiting:
-            self.withdraw(job)
+            job.end(Report(outcome="interrupted", reason="the service has ended; the sync is done when it is started again"))
         self._wake.set()
 
     def _cancel(self) -> None:
@@ -217,7 +236,8 @@ class Runner:
         if job.origin == "schedule":
             for name in job.names:
                 self._turns[name] = begun(self._turns[name], at)
-            self._remember()
+        job.starts += 1
+        self._remember()
         self._emit(RunBegan(job.names, job.origin))
 
     def _end(self, job: Job, report: Report | None, error: MirrorError | None, settings: Settings, began: datetime) -> None:
@@ -232,8 +252,16 @@ class Runner:
                 self._turns[name] = ended(turn, timing, outcomes[name], at)
             elif outcomes[name] == "complete" and turn.failures:
                 self._turns[name] = Turn(turn.served)
-        self._remember()
         self.current = None
+        if (
+            self._stopping
+            and not job.cancelled
+            and job.origin == "command"
+            and report is not None
+            and report.outcome == "interrupted"
+        ):
+            self._unfinished = (Handed(job.names, job.retry),)
+        self._remember()
         outcome, reason = (report.outcome, report.reason) if report is not None else ("failed", str(error))
         files, size = (report.done["add"] + report.done["replace"], report.done["bytes"]) if report is not None else (0, 0)
         self._emit(RunEnded(job.names, outcome, reason, (at - began).total_seconds(), files, size))
@@ -242,7 +270,9 @@ class Runner:
 
     def _remember(self) -> None:
         try:
-            write_turns(self.settings.root, self._turns)
+            under_way = [self.current] if self.current is not None and self.current.origin == "command" else []
+            handed = [Handed(job.names, job.retry, job.starts) for job in (*under_way, *self._handed) if not job.cancelled]
+            remember(self.settings.root, Memory(self._turns, (*self._unfinished, *handed)))
         except OSError as error:  # a full disk: after a restart a run is made up that need not be
             self._emit(Note(f"cannot write down when runs are due: {os_error_text(error)}", "warning"))
 

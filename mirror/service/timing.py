@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from datetime import tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
-from mirror.planning.schedule import Timing
+from mirror.planning.schedule import LARGEST_SHARE, Timing
 from mirror.planning.timetable import Window
 from mirror.settings import Settings
 from mirror.settings.hours import find_zone
 
+_ANY_DAY = date(2024, 1, 1)
 _MACHINE_ID = Path("/etc/machine-id")
 
 
@@ -25,9 +26,17 @@ def timings(settings: Settings, share: float) -> dict[str, Timing]:
     }
 
 
-def window_of(settings: Settings) -> tuple[Window | None, tzinfo]:
-    """The hours in which scheduled runs work, and their time zone."""
-    return settings.service.window, find_zone(settings.service.timezone)
+def window_of(settings: Settings, share: float) -> tuple[Window | None, tzinfo]:
+    """The hours in which scheduled runs of this host work, and their time zone: they open later by its jitter, as runs come later.
+
+    Hours that end when daylight saving begins or ends are shorter or longer then; that is not looked at.
+    """
+    window, service = settings.service.window, settings.service
+    if window is not None:
+        opens, closes = (datetime.combine(_ANY_DAY, clock) for clock in (window.opens, window.closes))
+        length = (closes - opens) % timedelta(days=1)
+        window = Window((opens + min(service.jitter, length / LARGEST_SHARE) * share).time(), window.closes)
+    return window, find_zone(service.timezone)
 
 
 def share_of_host() -> float:

@@ -47,7 +47,7 @@ DEFAULT_UPSTREAM = "geoplateforme"
 
 GEOPLATEFORME_HOST = "data.geopf.fr"
 _GEOPLATEFORME_DEFAULT_RATE = 10.0
-_GEOPLATEFORME_AVAILABILITY = 0.995  # what IGN commits to for the platform [O]
+_GEOPLATEFORME_AVAILABILITY = 0.995  # what IGN commits to for its platform; the page that says so is still to be named here
 
 RESERVED_NAMES = frozenset({"api", "health", "metrics"})
 """Paths of the HTTP interface, where an upstream of that name would hide them: `/{upstream}/...` stands beside `/api/query`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import pwd
 import sqlite3
 import tempfile
 import time
@@ -80,6 +82,8 @@ async def sync(
         run.begin("sync", at=now())
         return run
 
+    if whose := _foreign_root(settings.root):
+        tell(whose)
     with lock:
         busy_wait = patience.index if patience is not None else BUSY_WAIT
         try:
@@ -95,6 +99,18 @@ async def sync(
         if damaged:
             run.report.reason = _set_index_aside(settings.root, run.report.reason, at=now())
         return run.report
+
+
+def _foreign_root(root: Path) -> str:
+    """What is to be said where the root user works in the mirror of somebody else; empty where that is not so."""
+    try:
+        owner = root.stat().st_uid
+        if os.geteuid() != 0 or owner == 0:
+            return ""
+        name = pwd.getpwuid(owner).pw_name
+    except (OSError, KeyError):
+        return ""
+    return f"{root} belongs to {name}, who may not change what root writes there: use sudo -u {name} next time, and chown -R {name}"
 
 
 async def _to_its_end(run: Run, index: Index, began: float) -> bool:

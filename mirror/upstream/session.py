@@ -355,7 +355,7 @@ class Session:
                     "upstream {upstream} keeps refusing requests (HTTP {status}, asks to come back in {seconds} s); try later",
                     upstream=self.upstream,
                     status=str(status),
-                    seconds=round(seconds),
+                    seconds=f"{seconds:.0f}",
                 )
             )
         if self._gate.raise_wall(seconds):
@@ -365,7 +365,7 @@ class Session:
                 phrase(
                     "upstream {upstream} refuses requests for {seconds} s (HTTP {status})",
                     upstream=self.upstream,
-                    seconds=round(seconds),
+                    seconds=f"{seconds:.0f}",
                     status=str(status),
                 )
             )

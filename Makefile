@@ -15,7 +15,7 @@ PIP_QUIET := --quiet --disable-pip-version-check
 PLACES = --destdir "$(DESTDIR)" --prefix "$(PREFIX)" --sysconfdir "$(SYSCONFDIR)" \
 	$(if $(UNITDIR),--unitdir "$(UNITDIR)") $(if $(ZSHDIR),--zshdir "$(ZSHDIR)")
 
-.PHONY: demo test test-slow systemd kill promises fuzz year lint bench lock clean wheels install uninstall deb
+.PHONY: messages demo test test-slow systemd kill promises fuzz year lint bench lock clean wheels install uninstall deb
 
 demo: $(STAMP)            ## sync from a small sample upstream on loopback and show the result; offline
 	$(BIN)/inspire-mirror demo
@@ -47,6 +47,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+messages: $(STAMP)        ## what is said in the source goes into the catalogues; translate what is new in the .po, and run it again
+	$(BIN)/python -m packing.messages
+
 bench: $(STAMP)           ## measurements against real peers: nginx, curl, aria2, openssl
 	$(BIN)/python -m bench
 
@@ -74,7 +77,7 @@ $(BUILD)/tools/.made:
 	touch $(BUILD)/tools/.made
 
 # What others have made changes rarely, and is not fetched again for a change of ours.
-$(BUILD)/wheels/.made: $(BUILD)/needed/.made $(shell find mirror -name '*.py')
+$(BUILD)/wheels/.made: $(BUILD)/needed/.made $(shell find mirror -name '*.py' -o -name '*.mo')
 	rm -rf $(BUILD)/wheels
 	$(BUILD)/tools/bin/python -m pip wheel $(PIP_QUIET) --no-deps --wheel-dir $(BUILD)/wheels .
 	ln $(BUILD)/needed/*.whl $(BUILD)/wheels

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from mirror.errors import UnsafeName
+from mirror.phrases import phrase
 
 LONGEST = 255
 """Bytes in one path component: the limit of ext4, xfs and btrfs."""
@@ -29,28 +30,28 @@ def check_name(name: str) -> str:
     """
     problem = problem_with(name)
     if problem:
-        raise UnsafeName(f"unsafe name {name[:80]!r} in the feed: {problem}")
+        raise UnsafeName(phrase("unsafe name {name!r} in the feed: {problem}", name=name[:80], problem=problem))
     return name
 
 
 def problem_with(name: str) -> str | None:
     """Why `name` cannot be one path component, in words; None where it can."""
     if not name:
-        return "it is empty"
+        return phrase("it is empty")
     if "/" in name or "\\" in name:
-        return "it has a path separator"
+        return phrase("it has a path separator")
     if name.startswith("."):
-        return "it starts with a dot"
+        return phrase("it starts with a dot")
     if name != name.rstrip(". ") or name != name.lstrip():
-        return "it starts or ends with a blank or ends with a dot"
+        return phrase("it starts or ends with a blank or ends with a dot")
     if not name.isprintable() or _INVISIBLE.search(name):
-        return "it has control or invisible characters"
+        return phrase("it has control or invisible characters")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        return "it is not text that UTF-8 can hold"
+        return phrase("it is not text that UTF-8 can hold")
     if size > LONGEST - _SUFFIXES:
-        return f"it is longer than {LONGEST - _SUFFIXES} bytes"
+        return phrase("it is longer than {most} bytes", most=LONGEST - _SUFFIXES)
     if _RESERVED.match(name):
-        return "it is a reserved device name"
+        return phrase("it is a reserved device name")
     return None

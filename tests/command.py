@@ -34,11 +34,11 @@ class Outcome:
 def environment(**more: str) -> dict[str, str]:
     """An environment without settings of whoever runs the tests.
 
-    Also without the one that keeps no bytecode: hundreds of commands would each compile all of the package.
+    Also without the one that keeps no bytecode, as hundreds of commands would each compile all of the package, and in English.
     """
-    ours = ("INSPIRE_MIRROR", "PYTHONDONTWRITEBYTECODE")
+    ours = ("INSPIRE_MIRROR", "PYTHONDONTWRITEBYTECODE", "LC_", "LANGUAGE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**kept, "PYTHONPATH": str(_PROJECT), "COLUMNS": "120", **more}
+    return {**kept, "PYTHONPATH": str(_PROJECT), "COLUMNS": "120", "LANG": "C.UTF-8", **more}
 
 
 def argv(*arguments: str | Path) -> list[str]:

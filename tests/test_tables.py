@@ -24,16 +24,16 @@ from tests.upstream import FakeUpstream, faults, simple_catalogue
 LONG = "x" * 240
 
 
-def on_terminal(columns: int, *arguments: str, cwd: Path) -> list[str]:
+def on_terminal(columns: int, *arguments: str, cwd: Path, **env: str) -> list[str]:
     """What a command prints on a terminal of that width, without its escape sequences."""
-    return printed(columns, argv(*arguments), cwd)
+    return printed(columns, argv(*arguments), cwd, **env)
 
 
-def printed(columns: int, command: Sequence[str], cwd: Path) -> list[str]:
+def printed(columns: int, command: Sequence[str], cwd: Path, **more: str) -> list[str]:
     """What any program prints on a terminal of that width."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    env = {name: value for name, value in environment(TERM="xterm").items() if name not in ("COLUMNS", "LINES")}
+    env = {name: value for name, value in environment(TERM="xterm", **more).items() if name not in ("COLUMNS", "LINES")}
     with subprocess.Popen(command, cwd=cwd, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         shown = b""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mirror.cli.bars import Bars
     from mirror.cli.logs import Level, Log, Style
     from mirror.cli.progress import Lines
+    from mirror.language import Language
     from mirror.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,11 +40,18 @@ class Invocation:
     quiet: bool = False
     log: Style = "auto"
 
-    def watcher(self, *, bars: bool = True) -> Lines | Bars | Log:
+    def watcher(self, *, bars: bool = True, language: Language | None = None) -> Lines | Bars | Log:
         """Who shows what a run does, as these options ask for it; without `bars` as lines, on a terminal too."""
         from mirror.cli.progress import watcher
+        from mirror.language import ENGLISH
 
-        return watcher(self.verbose, quiet=self.quiet, log=self.log, bars=bars)
+        return watcher(self.verbose, quiet=self.quiet, log=self.log, bars=bars, language=language or ENGLISH)
+
+    def language(self) -> Language:
+        """What whoever started the command reads: for the commands that speak more than English."""
+        from mirror.language import preferred, wishes_of_environment
+
+        return preferred(wishes_of_environment(os.environ))
 
     def settings(self, *, offline: bool = False) -> Settings:
         """The settings of the config in effect. Raises ConfigError."""
@@ -134,13 +142,13 @@ def cli(context: click.Context, config: Path | None, verbose: int, quiet: bool, 
     context.obj = Invocation(config, verbose, quiet, log)
 
 
-def say(text: str, level: Level = "error") -> None:
-    """Tell on stderr what is no event, in the style of the log."""
+def say(text: str, level: Level = "error", language: Language | None = None) -> None:
+    """Tell on stderr what is no event, in the style of the log; to people in their language, where they read that command in it."""
     from mirror.cli.logs import say as tell
 
     context = click.get_current_context(silent=True)
     invocation = context.find_object(Invocation) if context is not None else None
-    tell(text, level, invocation.log if invocation is not None else "auto")
+    tell(text, level, invocation.log if invocation is not None else "auto", language)
 
 
 pass_invocation = click.make_pass_decorator(Invocation)

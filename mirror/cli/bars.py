@@ -28,6 +28,8 @@ from mirror.events import (
     TransferStarted,
     Verified,
 )
+from mirror.language import ENGLISH, Language
+from mirror.phrases import phrase, plural
 
 _ROOM = 46  # columns for a bar and what is told beside it
 _LONGEST = 72  # of a name
@@ -57,8 +59,9 @@ class _Told(ProgressColumn):
 class Bars:
     """A bar for the whole run and one for each transfer, with lines above them."""
 
-    def __init__(self, verbose: int = 0) -> None:
+    def __init__(self, verbose: int = 0, language: Language = ENGLISH) -> None:
         self._verbose = verbose
+        self._language = language
         console = Console(stderr=True)
         self._name_width = max(20, min(_LONGEST, console.width - _ROOM))
         self._progress: Progress = Progress(
@@ -85,18 +88,19 @@ class Bars:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if line := message(event, self._verbose):
+        if line := message(event, self._verbose, self._language):
             self._progress.console.print(line, markup=False, highlight=False)
         match event:
             case ListingStarted(upstream, _):
                 if self._listing is None:
-                    self._listing = self._add(f"listing {upstream}", None, said="")
+                    self._listing = self._add(self._listing_of(upstream), None, said="")
             case Listed(upstream, level, what, entries):
                 self._listed += entries
                 if self._listing is not None:
                     where = upstream if level == "resources" else clean(what)  # resources are listed by an address
-                    label = self._label(f"listing {where}")
-                    self._progress.update(self._listing, description=label, said=count_text(self._listed, "entry", "entries"))
+                    label = self._label(self._listing_of(where))
+                    said = self._language.put(plural(self._listed, "{n} entry", "{n} entries"))
+                    self._progress.update(self._listing, description=label, said=said)
             case Planned(add, replace, _, size):
                 if self._listing is not None:
                     self._progress.remove_task(self._listing)
@@ -136,6 +140,9 @@ class Bars:
 
     def _add(self, label: str, total: int | None, *, completed: int = 0, said: str = "", unit: str = "") -> TaskID:
         return self._progress.add_task(self._label(label), total=total, completed=completed, said=said, unit=unit)
+
+    def _listing_of(self, what: str) -> str:
+        return self._language.put(phrase("listing {what}", what=what))
 
     def _label(self, text: str) -> str:
         return shorten(clean(text), self._name_width)

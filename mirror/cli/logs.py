@@ -17,6 +17,7 @@ from typing import Literal
 import click
 
 from mirror.cli.progress import is_shown_if_quiet, message
+from mirror.cli.render import show
 from mirror.events import (
     Answered,
     Event,
@@ -34,6 +35,8 @@ from mirror.events import (
     Verified,
     Walled,
 )
+from mirror.language import ENGLISH, Language
+from mirror.phrases import phrase
 
 Style = Literal["auto", "lines", "journal", "json"]
 STYLES: tuple[Style, ...] = ("auto", "lines", "journal", "json")
@@ -134,15 +137,19 @@ def json_line(level: Level, text: str, event: str, facts: Mapping[str, object], 
     return json.dumps({"time": moment, "level": level, "event": event, "msg": text, **facts})
 
 
-def say(text: str, level: Level, style: Style) -> None:
-    """What is told outside the stream of events: a warning about the config, the reason for which a command ends."""
+def say(text: str, level: Level, style: Style, language: Language | None = None) -> None:
+    """What is told outside the stream of events: a warning about the config, the reason for which a command ends.
+
+    Only people are spoken to in their `language`: the lines for machines are English.
+    """
     match style_in_effect(style, os.environ):
         case "journal":
             click.echo(journal_line(level, text, "message", {}), err=True)
         case "json":
             click.echo(json_line(level, text, "message", {}, datetime.now(UTC)), err=True)
         case _:
-            click.echo(f"{'warning' if level == 'warning' else 'inspire-mirror'}: {text}", err=True)
+            line = phrase("warning: {text}", text=text) if level == "warning" else phrase("inspire-mirror: {text}", text=text)
+            show((language or ENGLISH).put(line), err=True)
 
 
 class Log:

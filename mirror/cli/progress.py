@@ -7,10 +7,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import click
-
 from mirror.amounts import count_text, size_text
-from mirror.cli.render import clean, one_line, time_text
+from mirror.cli.render import clean, one_line, show, time_text
 from mirror.events import (
     Answered,
     Checking,
@@ -40,34 +38,47 @@ from mirror.events import (
     Walled,
     Withdrawn,
 )
+from mirror.language import ENGLISH, Language
+from mirror.phrases import phrase, plural
+from mirror.phrases import seconds as seconds_of
 
 if TYPE_CHECKING:
     from mirror.cli.bars import Bars
     from mirror.cli.logs import Log, Style
 
-_KINDS = {"first": "everything, for the first time", "full": "everything", "changes": "changes"}
+_KINDS = {
+    "first": phrase("everything, for the first time"),
+    "full": phrase("everything"),
+    "changes": phrase("changes"),
+}
 
 
-def message(event: Event, verbose: int = 0) -> str | None:
-    """The log line of an event; None where it is not worth one at this verbosity."""
+def message(event: Event, verbose: int = 0, language: Language = ENGLISH) -> str | None:
+    """The log line of an event; None where it is not worth one at this verbosity. What a plan tells knows other languages too."""
     line = _always(event) or (verbose and _verbose(event)) or (verbose > 1 and _debug(event)) or None
-    return clean(line) if line else None
+    return clean(language.put(line)) if line else None
 
 
 def _always(event: Event) -> str | None:
     match event:
         case ListingStarted(upstream, kind):
-            return f"{upstream}: listing {_KINDS[kind]}"
+            return phrase("{upstream}: listing {kind}", upstream=upstream, kind=_KINDS[kind])
         case Waiting(holder):
             return f"waiting for the run of pid {holder} to end"
         case Planned(add, replace, keep, size):
             return f"plan: {add:,} to add, {replace:,} to replace, {keep:,} to keep; {size_text(size)} to fetch"
         case Walled(upstream, status, seconds, rate):
-            return f"{upstream}: HTTP {status}: told to wait {seconds:.0f} s; all workers wait, then go on at {rate:g} requests/s"
+            return phrase(
+                "{upstream}: HTTP {status}: told to wait {seconds} s; all workers wait, then go on at {rate} requests/s",
+                upstream=upstream,
+                status=str(status),
+                seconds=f"{seconds:.0f}",
+                rate=f"{rate:g}",
+            )
         case ListingFailed(upstream, what, _, reason, _):
-            return f"{upstream}: {what} cannot be listed: {reason}"
+            return phrase("{upstream}: {what} cannot be listed: {reason}", upstream=upstream, what=what, reason=reason)
         case ListingRefused(_, _, _, reason):
-            return f"refused: {reason}"
+            return phrase("refused: {reason}", reason=reason)
         case Failed(key, _, reason, attempts):
             return f"parked {key}: {reason} ({count_text(attempts, 'attempt')})" if attempts else f"{key}: {reason}"
         case NotUnpacked(key, _, reason):
@@ -80,7 +91,7 @@ def _always(event: Event) -> str | None:
         case Withdrawn(upstream, resource, sub_resource):
             return f"{upstream}: {resource}/{sub_resource} is no longer listed; kept here"
         case Note(text, "warning"):
-            return f"warning: {text}"
+            return phrase("warning: {text}", text=text)
         case Note(text, "notice"):
             return text
         case RunBegan(names, origin):
@@ -95,7 +106,7 @@ def _always(event: Event) -> str | None:
 def _verbose(event: Event) -> str | None:
     match event:
         case Listed(_, level, what, entries):
-            return f"listed {what}: {count_text(entries, level.removesuffix('s').replace('_', '-'))}"
+            return phrase("listed {what}: {entries}", what=what, entries=_entries(level, entries))
         case Published(key, size, action):
             return f"published {key} ({size_text(size)}, {action})"
         case Unpacked(key, files, size):
@@ -103,7 +114,9 @@ def _verbose(event: Event) -> str | None:
         case HookDone(key, seconds, output):
             return f"{key} done in {seconds:.1f} s" + (f": {one_line(output)}" if output else "")
         case Retrying(_, what, reason, attempt, wait):
-            return f"retrying {what} in {wait:.1f} s: {reason} (attempt {attempt})"
+            return phrase(
+                "retrying {what} in {wait}: {reason} (attempt {n})", what=what, wait=seconds_of(wait), reason=reason, n=attempt
+            )
         case Restarted(key, reason):
             return f"from zero again {key}: {reason}"
         case SetBack(key, reason):
@@ -116,6 +129,16 @@ def _verbose(event: Event) -> str | None:
             return text
         case _:
             return None
+
+
+def _entries(level: str, count: int) -> str:
+    match level:
+        case "resources":
+            return plural(count, "{n} resource", "{n} resources")
+        case "sub_resources":
+            return plural(count, "{n} sub-resource", "{n} sub-resources")
+        case _:
+            return plural(count, "{n} file", "{n} files")
 
 
 def _debug(event: Event) -> str | None:
@@ -137,16 +160,17 @@ def _debug(event: Event) -> str | None:
 class Lines:
     """One line per event on stderr, for logs and pipes; `quiet` leaves only what went wrong."""
 
-    def __init__(self, verbose: int = 0, *, quiet: bool = False) -> None:
+    def __init__(self, verbose: int = 0, *, quiet: bool = False, language: Language = ENGLISH) -> None:
         self._verbose = verbose
+        self._language = language
         self._quiet = quiet
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
         if self._quiet and not is_shown_if_quiet(event):
             return
-        if line := message(event, self._verbose):
-            click.echo(line, err=True)
+        if line := message(event, self._verbose, self._language):
+            show(line, err=True)
 
     def __enter__(self) -> Lines:
         return self
@@ -162,10 +186,12 @@ def is_shown_if_quiet(event: Event) -> bool:
     return isinstance(event, Failed | HookFailed | ListingFailed | ListingRefused | NotUnpacked | Walled)
 
 
-def watcher(verbose: int, *, quiet: bool, log: Style = "auto", bars: bool = True) -> Lines | Bars | Log:
+def watcher(
+    verbose: int, *, quiet: bool, log: Style = "auto", bars: bool = True, language: Language = ENGLISH
+) -> Lines | Bars | Log:
     """What `--log` asks for; `auto` is bars on a terminal, and elsewhere what suits where stderr goes. Only trouble if quiet.
 
-    Without `bars` a terminal gets lines too.
+    Without `bars` a terminal gets lines too. Only people are spoken to in their `language`.
     """
     from mirror.cli.logs import Log, style_in_effect
 
@@ -175,5 +201,5 @@ def watcher(verbose: int, *, quiet: bool, log: Style = "auto", bars: bool = True
     if bars and log == "auto" and sys.stderr.isatty() and not quiet:
         from mirror.cli.bars import Bars
 
-        return Bars(verbose)
-    return Lines(verbose, quiet=quiet)
+        return Bars(verbose, language)
+    return Lines(verbose, quiet=quiet, language=language)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import click
 
+from mirror.language import ENGLISH, Language
+from mirror.phrases import moment as said_moment
+
 _GAP = "  "
+_WRAPPED = 20  # columns of text that goes on below
 _NAME = 36  # of a name, so much must be left to tell it from its neighbours: part of the product, zone, date, volume
 
 
 def time_text(moment: str | None) -> str:
     """An ISO 8601 moment of the index, to the minute."""
-    return moment[:16].replace("T", " ") + " UTC" if moment else "never"
+    return str(said_moment(moment))
 
 
 def clip(items: Sequence[str], most: int = 4) -> str:
@@ -31,23 +35,40 @@ def table(
     names: Sequence[str] = (),
     drop: Sequence[str] = (),
     wrap: str = "",
+    language: Language = ENGLISH,
 ) -> None:
-    """Print a table on stdout. `right` names the columns of numbers.
+    """Print a table on stdout. `right` names the columns of numbers; heads and cells are put into `language`.
 
     On a terminal it keeps to its width: the columns of `drop` go first, in this order, as far as the columns of `names` would else
     be shortened to less than they need to be told apart; these are cut in their middle, as names differ at their ends; `wrap` is
     the last column if its text may go on below. Elsewhere a line is as long as it must be, and nothing is left out.
     """
-    cells = [tuple(clean(cell) for cell in row) for row in rows]
+    put = language.put
+    cells = [tuple(clean(put(cell)) for cell in row) for row in rows]
+    columns, right, names, drop, wrap = _all(put, columns), _all(put, right), _all(put, names), _all(put, drop), put(wrap)
     if not sys.stdout.isatty():
-        for line in _lines(tuple(columns), cells, right):
-            click.echo(line)
+        for line in _lines(columns, cells, right):
+            show(line)
         return
     head, cells = fitted(columns, cells, shutil.get_terminal_size().columns, names=names, drop=drop, wrap=wrap)
     first, *rest = _lines(head, cells, right)
-    click.echo(click.style(first, bold=True))
+    show(click.style(first, bold=True))
     for line in rest:
-        click.echo(line)
+        show(line)
+
+
+def show(text: str, *, err: bool = False) -> None:
+    """Write a line. Where the encoding has no narrow space, it is a wide one; what else it has not is a question mark."""
+    stream = sys.stderr if err else sys.stdout
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = text.replace("\u202f", "\u00a0").encode(stream.encoding, "replace").decode(stream.encoding)
+    click.echo(text, err=err)
+
+
+def _all(put: Callable[[str], str], texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(put(text) for text in texts)
 
 
 def fitted(
@@ -61,7 +82,9 @@ def fitted(
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The columns and rows of a table that is at most `width` wide, as far as that can be; see `table`."""
     head, wide = tuple(columns), _widths(columns, rows)
-    needed = {**wide, **{name: min(wide[name], _NAME) for name in (*names, *((wrap,) if wrap else ())) if name in wide}}
+    needed = {**wide, **{name: min(wide[name], _NAME) for name in names if name in wide}}
+    if wrap and wrap in wide:
+        needed[wrap] = min(wide[wrap], _WRAPPED)
     for name in drop:
         if _total(needed[column] for column in head) > width and name in head:
             head = tuple(column for column in head if column != name)
@@ -116,8 +139,8 @@ def _total(widths: Iterable[int]) -> int:
 
 
 def clean(text: str) -> str:
-    """Text from outside made harmless for a terminal: no control characters, one line."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    """Text from outside made harmless for a terminal: no control characters, one line. Blanks that do not break stay."""
+    return "".join(c if c.isprintable() or c in "\u00a0\u202f" else " " for c in text)
 
 
 def one_line(text: str, most: int = 300) -> str:

@@ -5,150 +5,238 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import click
+from mirror.cli.render import clean, one_line, show, table
+from mirror.language import ENGLISH, Language
+from mirror.phrases import (
+    availability,
+    day,
+    joined,
+    latency,
+    moment,
+    number,
+    phrase,
+    plural,
+    share,
+    size,
+    span,
+    speed,
+)
 
-from mirror.amounts import count_text, size_text
-from mirror.cli.render import clean, one_line, table, time_text
+_OUTCOMES = {
+    "complete": phrase("complete"),
+    "incomplete": phrase("incomplete"),
+    "refused": phrase("refused"),
+    "unavailable": phrase("unavailable"),
+    "interrupted": phrase("interrupted"),
+    "running": phrase("running"),
+    "killed": phrase("killed"),
+    "failed": phrase("failed"),
+    None: phrase("never run"),
+}
+_STAGES = {
+    "starting": phrase("starting"),
+    "listing": phrase("listing"),
+    "planning": phrase("planning"),
+    "fetching": phrase("fetching"),
+    "unpacking": phrase("unpacking"),
+}
 
 
-def print_standings(document: Mapping[str, Any]) -> None:
+def print_standings(document: Mapping[str, Any], language: Language = ENGLISH) -> None:
     """The document of `mirror.observing.standings`, as a table and lines."""
-    scheduled = any(entry["next_run"] for entry in document["subscriptions"])
+    _print_subscriptions(document["subscriptions"], language)
+    lines = [_parked_line(parked) for parked in document["parked"]]
+    lines += [
+        phrase("not unpacked: {unit}: {reason}", unit=f"{failed['resource']}/{failed['sub_resource']}", reason=failed["reason"])
+        for failed in document["not_unpacked"]
+    ]
+    lines += [_hook_line(hook) for hook in document["hooks"] if hook["state"] != "waiting"]
+    lines += [
+        phrase(
+            "not listed: {what} of {upstream}: {reason}",
+            what=phrase("resources") if found["what"] == "resources" else found["what"],
+            upstream=found["upstream"],
+            reason=found["reason"],
+        )
+        for found in document["unlisted"]
+    ]
+    total = phrase(
+        "{files}, {size} under {root}", files=_files(document["files"]), size=size(document["bytes"]), root=document["root"]
+    )
+    lines.append(total)
+    if (run := document["last_run"]) is not None:
+        outcome = _outcome(run["outcome"])
+        if run["finished_at"]:
+            outcome = phrase("{outcome} at {moment}", outcome=outcome, moment=moment(run["finished_at"]))
+        lines.append(
+            phrase(
+                "last run: {command}, started {moment}, {outcome}",
+                command=run["command"],
+                moment=moment(run["started_at"]),
+                outcome=outcome,
+            )
+        )
+    for line in lines:
+        show(clean(language.put(line)))
+
+
+def _print_subscriptions(subscriptions: list[dict[str, Any]], language: Language) -> None:
+    scheduled = any(entry["next_run"] for entry in subscriptions)
     rows = []
-    for entry in document["subscriptions"]:
+    for entry in subscriptions:
+        expected = entry["expected"]
         rows.append(
             (
                 entry["subscription"],
-                entry["outcome"] or "never run",
-                time_text(entry["last_success"]),
-                entry["upstream_date"] or "",
-                "?" if entry["expected"] is None else f"{entry['files']:,}/{entry['expected']:,}",
-                size_text(entry["bytes"]),
+                _outcome(entry["outcome"]),
+                moment(entry["last_success"]),
+                day(entry["upstream_date"] or ""),
+                "?" if expected is None else joined("/", (number(entry["files"]), number(expected))),
+                size(entry["bytes"]),
                 "?" if entry["failures"] is None else str(entry["failures"]),
                 str(entry["parked"]),
-                *[time_text(entry["next_run"]) if entry["next_run"] else ""] * scheduled,
+                *[moment(entry["next_run"]) if entry["next_run"] else ""] * scheduled,
             )
         )
-    columns = ["subscription", "last run", "last success", "upstream date", "files", "size", "missing", "parked"]
-    columns += ["next run"] * scheduled
-    if rows:
-        drop = ["size", "upstream date", "last run"]
-        table(columns, rows, right=["files", "size", "missing", "parked"], names=["subscription"], drop=drop)
-    for parked in document["parked"]:
-        click.echo(clean(_parked_line(parked)))
-    for failed in document["not_unpacked"]:
-        click.echo(clean(f"not unpacked: {failed['resource']}/{failed['sub_resource']}: {failed['reason']}"))
-    for hook in document["hooks"]:
-        if hook["state"] != "waiting":
-            click.echo(clean(_hook_line(hook)))
-    for unlisted in document["unlisted"]:
-        click.echo(clean(f"not listed: {unlisted['what']} of {unlisted['upstream']}: {unlisted['reason']}"))
-    click.echo(f"{count_text(document['files'], 'file')}, {size_text(document['bytes'])} under {document['root']}")
-    if (run := document["last_run"]) is not None:
-        ended = f"{run['outcome']} at {time_text(run['finished_at'])}" if run["finished_at"] else run["outcome"]
-        click.echo(f"last run: {run['command']}, started {time_text(run['started_at'])}, {ended}")
+    if not rows:
+        return
+    subscription, last_run, upstream_date = phrase("subscription"), phrase("last run"), phrase("upstream date")
+    numbers = files, amount, missing, parked = phrase("files"), phrase("size"), phrase("missing"), phrase("parked")
+    next_run = phrase("next run")
+    columns = [subscription, last_run, phrase("last success"), upstream_date, files, amount, missing, parked]
+    columns += [next_run] * scheduled
+    drop = [amount, upstream_date, last_run, missing, next_run]
+    table(columns, rows, right=numbers, names=[subscription], drop=drop, language=language)
+
+
+def _outcome(outcome: str | None) -> str:
+    return _OUTCOMES.get(outcome, outcome or "")
+
+
+def _files(count: int) -> str:
+    return plural(count, "{n} file", "{n} files")
+
+
+def _attempts(count: int) -> str:
+    return plural(count, "{n} attempt", "{n} attempts")
 
 
 def _parked_line(parked: Mapping[str, Any]) -> str:
-    where = f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}"
-    line = f"parked since {time_text(parked['since'])}: {where}: {parked['reason']}"
+    facts = {
+        "since": moment(parked["since"]),
+        "where": f"{parked['resource']}/{parked['sub_resource']}/{parked['file']}",
+        "reason": parked["reason"],
+    }
     if not parked["last_try"]:
-        return line  # found wrong here: nothing was tried yet
-    next_try = time_text(parked["next_try"]) if parked["next_try"] else "with the next sync"
-    return f"{line} ({count_text(parked['attempts'], 'attempt')}, the last {time_text(parked['last_try'])}; next try: {next_try})"
-
-
-def _hook_line(hook: Mapping[str, Any]) -> str:
-    about = f" for {hook['resource']}/{hook['sub_resource']}" if hook["sub_resource"] else ""
-    again = "next try: " + time_text(hook["next_try"]) if hook["next_try"] else "given up; `sync --retry` tries again"
-    return (
-        f"failing since {time_text(hook['since'])}: {hook['hook']} of {hook['subscription']}{about}: {one_line(hook['message'])} "
-        f"({count_text(hook['attempts'], 'attempt')}, the last {time_text(hook['last_try'])}; {again})"
+        return phrase("parked since {since}: {where}: {reason}", **facts)  # found wrong here: nothing was tried yet
+    return phrase(
+        "parked since {since}: {where}: {reason} ({attempts}, the last {last_try}; next try: {next_try})",
+        attempts=_attempts(parked["attempts"]),
+        last_try=moment(parked["last_try"]),
+        next_try=moment(parked["next_try"]) if parked["next_try"] else phrase("with the next sync"),
+        **facts,
     )
 
 
-def print_live(live: Mapping[str, Any]) -> None:
+def _hook_line(hook: Mapping[str, Any]) -> str:
+    what = phrase("{hook} of {subscription}", hook=hook["hook"], subscription=hook["subscription"])
+    if hook["sub_resource"]:
+        what = phrase("{what} for {unit}", what=what, unit=f"{hook['resource']}/{hook['sub_resource']}")
+    again = phrase("given up; `sync --retry` tries again")
+    if hook["next_try"]:
+        again = phrase("next try: {moment}", moment=moment(hook["next_try"]))
+    return phrase(
+        "failing since {since}: {what}: {message} ({attempts}, the last {last_try}; {again})",
+        since=moment(hook["since"]),
+        what=what,
+        message=one_line(hook["message"]),
+        attempts=_attempts(hook["attempts"]),
+        last_try=moment(hook["last_try"]),
+        again=again,
+    )
+
+
+def print_live(live: Mapping[str, Any], language: Language = ENGLISH) -> None:
     """What a service is doing: the document of `mirror.observing.live`, with the number of runs that are `waiting`."""
     for wall in live["walls"]:
-        click.echo(clean(f"{wall['upstream']} has told us to stop; {_time_left(wall['seconds'])} to wait"))
+        line = phrase("{upstream} has told us to stop; {span} to wait", upstream=wall["upstream"], span=span(wall["seconds"]))
+        show(clean(language.put(line)))
     if (run := live["run"]) is None:
-        click.echo("the service is up and idle")
+        show(language.put(phrase("the service is up and idle")))
     else:
-        click.echo(clean(_run_line(run)))
+        show(clean(language.put(_run_line(run))))
         rows = []
         for found in live["transfers"]:
-            share = f"{100 * found['done'] / found['size']:.0f} %" if found["size"] else ""
-            speed = f"{size_text(int(found['bytes_per_second']))}/s"
-            rows.append((found["file"], size_text(found["size"]), share, speed, _time_left(found["eta"])))
+            part = share(found["done"] / found["size"]) if found["size"] else ""
+            rows.append((found["file"], size(found["size"]), part, speed(found["bytes_per_second"]), span(found["eta"])))
         if rows:
-            table(["file", "size", "done", "speed", "left"], rows, right=["size", "done", "speed", "left"], names=["file"])
+            numbers = phrase("size"), phrase("done"), phrase("speed"), phrase("left")
+            table([phrase("file"), *numbers], rows, right=numbers, names=[phrase("file")], language=language)
     if live["waiting"]:
-        click.echo(f"waiting for a turn: {count_text(live['waiting'], 'sync')}")
+        syncs = plural(live["waiting"], "{n} sync", "{n} syncs")
+        show(language.put(phrase("waiting for a turn: {syncs}", syncs=syncs)))
 
 
 def _run_line(run: Mapping[str, Any]) -> str:
-    why = {"schedule": ", by schedule", "command": ", as a command asked"}.get(run["origin"], "")
-    line = f"syncing {', '.join(run['subscriptions'])}{why}, for {_time_left(run['seconds'])}: {run['stage']}"
+    facts = {
+        "names": ", ".join(run["subscriptions"]),
+        "span": span(run["seconds"]),
+        "stage": _STAGES.get(run["stage"], run["stage"]),
+    }
+    match run["origin"]:
+        case "schedule":
+            line: str = phrase("syncing {names}, by schedule, for {span}: {stage}", **facts)
+        case "command":
+            line = phrase("syncing {names}, as a command asked, for {span}: {stage}", **facts)
+        case _:
+            line = phrase("syncing {names}, for {span}: {stage}", **facts)
+    after: list[str] = []
     if run["files_planned"] is not None:
-        line += f"; {run['files_done']:,} of {count_text(run['files_planned'], 'file')}"
-        line += f", {size_text(run['bytes_done'])} of {size_text(run['bytes_planned'])}"
+        after.append(phrase("{done} of {files}", done=number(run["files_done"]), files=_files(run["files_planned"])))
+        after.append(phrase("{done} of {size}", done=size(run["bytes_done"]), size=size(run["bytes_planned"])))
     if run["stage"] == "fetching":
-        line += f", {size_text(int(run['bytes_per_second']))}/s"
-        line += f", {_time_left(run['eta'])} left" if run["eta"] is not None else ""
+        after.append(speed(run["bytes_per_second"]))
+        if run["eta"] is not None:
+            after.append(phrase("{span} left", span=span(run["eta"])))
+    if after:
+        line = phrase("{first}; {second}", first=line, second=joined(", ", after))
     if run["files_failed"]:
-        line += f"; {run['files_failed']:,} failed"
+        failed = plural(run["files_failed"], "{n} failed", "{n} failed")
+        line = phrase("{first}; {second}", first=line, second=failed)
     return line
 
 
-def _time_left(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    whole = int(seconds + 0.5)
-    if whole < 90:
-        return f"{whole} s"
-    if whole < 90 * 60:
-        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
-def print_upstreams(document: Mapping[str, Any]) -> None:
+def print_upstreams(document: Mapping[str, Any], language: Language = ENGLISH) -> None:
     """How available each upstream was: the document of `status --upstream`."""
     rows = []
     for upstream in document["upstreams"]:
         promised = upstream["promised"]
         for month in upstream["months"]:
             measured = month["availability"]
-            verdict = "" if promised is None or measured is None else "kept" if measured >= promised else "missed"
+            verdict = ""
+            if promised is not None and measured is not None:
+                verdict = phrase("kept") if measured >= promised else phrase("missed")
             rows.append(
                 (
                     upstream["upstream"],
-                    month["month"],
-                    "?" if measured is None else _percent(measured),
-                    "" if promised is None else _percent(promised),
+                    day(month["month"]),
+                    "?" if measured is None else availability(measured),
+                    "" if promised is None else availability(promised),
                     verdict,
-                    f"{month['hours']:,}",
-                    f"{month['hours_down']:,}",
-                    f"{month['requests']:,}",
-                    _latency(month["mean_seconds"]),
-                    _latency(month["slowest_seconds"]),
+                    number(month["hours"]),
+                    number(month["hours_down"]),
+                    number(month["requests"]),
+                    latency(month["mean_seconds"]),
+                    latency(month["slowest_seconds"]),
                 )
             )
-    columns = ["upstream", "month", "available", "promised", "", "hours", "down", "requests", "mean", "slowest"]
-    right = ["available", "promised", "hours", "down", "requests", "mean", "slowest"]
+    name, promise = phrase("upstream"), phrase("promised")
+    down, slowest = phrase("down"), phrase("slowest")
+    right = [phrase("available"), promise, phrase("hours"), down, phrase("requests"), phrase("mean"), slowest]
+    columns = [name, phrase("month"), *right[:2], "", *right[2:]]
     if rows:
-        table(columns, rows, right=right, names=["upstream"], drop=["slowest", "down", "promised"])
+        table(columns, rows, right=right, names=[name], drop=[slowest, down, promise], language=language)
     for upstream in document["upstreams"]:
         if not upstream["months"]:
-            click.echo(clean(f"{upstream['upstream']}: nothing was measured yet"))
-
-
-def _percent(share: float) -> str:
-    """Rounded down: 99.99 % is not 100 %."""
-    return f"{int(share * 10_000) / 100:.2f} %" if share < 1 else "100 %"
-
-
-def _latency(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+            line = phrase("{upstream}: nothing was measured yet", upstream=upstream["upstream"])
+            show(clean(language.put(line)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 
-from mirror.amounts import count_text
+from mirror.phrases import Phrase, day, phrase, plural, tight_share
 from mirror.planning.changes import published_day
 from mirror.planning.volumes import archive_of
 
@@ -20,7 +20,7 @@ Days = Mapping[str, date | None]
 Of what was seen before, only the days that count (`counted`).
 """
 
-_ADVICE = "not believed, and nothing was changed; if it is right, run once with INSPIRE_MIRROR_LIMITS__MAX_SHRINK_RATIO=1"
+_ADVICE = phrase("not believed, and nothing was changed; if it is right, run once with INSPIRE_MIRROR_LIMITS__MAX_SHRINK_RATIO=1")
 _FEW = 2
 """Entries that must be missing before a part of a catalogue is held to be shrunken: one of two sub-resources may well go."""
 
@@ -40,10 +40,10 @@ def refuse_resources(before: Days, listed: Days, most: float, today: date) -> st
     if most >= 1:
         return None
     if before and not listed:
-        return f"it lists no resource at all, where it listed {len(before)}: {_ADVICE}"
+        return phrase("it lists no resource at all, where it listed {before}: {advice}", before=len(before), advice=_ADVICE)
     lost = len(before) - len(listed)
     if lost > most * len(before):
-        return f"it lists {count_text(len(listed), 'resource')} where it listed {len(before)}, {_more_than(most)}: {_ADVICE}"
+        return _fewer(plural(len(listed), "{n} resource", "{n} resources"), len(before), most)
     return _refuse_older(before, listed, today)
 
 
@@ -52,8 +52,7 @@ def refuse_sub_resources(before: Days, listed: Days, most: float, today: date) -
     if most >= 1:
         return None
     if _shrunken(len(before), len(listed), most):
-        entries = count_text(len(listed), "sub-resource")
-        return f"it lists {entries} where it listed {len(before)}, {_more_than(most)}: {_ADVICE}"
+        return _fewer(plural(len(listed), "{n} sub-resource", "{n} sub-resources"), len(before), most)
     return _refuse_older(before, listed, today)
 
 
@@ -62,8 +61,14 @@ def refuse_files(before: Iterable[str], listed: Iterable[str], most: float) -> s
     old, new = _units(before), _units(listed)
     if most >= 1 or not _shrunken(old, new, most):
         return None
-    entries = f"{count_text(new, 'file')} where it listed {old} (volumes of an archive count as one)"
-    return f"it lists {entries}, {_more_than(most)}: {_ADVICE}"
+    return phrase(
+        "it lists {entries} where it listed {before} (volumes of an archive count as one), more than {most} fewer "
+        "([limits] max_shrink_ratio): {advice}",
+        entries=plural(new, "{n} file", "{n} files"),
+        before=old,
+        most=tight_share(most),
+        advice=_ADVICE,
+    )
 
 
 def contradicts(before: Days, listed: Days, since: date) -> bool:
@@ -85,8 +90,14 @@ def _units(names: Iterable[str]) -> int:
     return len({(archive, True) if (archive := archive_of(name)) else (name, False) for name in names})
 
 
-def _more_than(most: float) -> str:
-    return f"more than {most:.0%} fewer ([limits] max_shrink_ratio)"
+def _fewer(entries: str, before: int, most: float) -> Phrase:
+    return phrase(
+        "it lists {entries} where it listed {before}, more than {most} fewer ([limits] max_shrink_ratio): {advice}",
+        entries=entries,
+        before=before,
+        most=tight_share(most),
+        advice=_ADVICE,
+    )
 
 
 def _refuse_older(before: Days, listed: Days, today: date) -> str | None:
@@ -102,8 +113,12 @@ def _refuse_older(before: Days, listed: Days, today: date) -> str | None:
     back = [name for name, was, now in common if now < was]
     if not back or any(now > was for _, was, now in common):
         return None
-    others = f" and {len(back) - 1} more" if len(back) > 1 else ""
-    return (
-        f"it is older than the listing seen before: its newest entry is of {newest}, where {seen} was seen, and {back[0]}{others} "
-        f"went back: {_ADVICE}"
+    more = phrase("{one} and {n} more", one=back[0], n=len(back) - 1) if len(back) > 1 else back[0]
+    return phrase(
+        "it is older than the listing seen before: its newest entry is of {newest}, where {seen} was seen, and {entries} "
+        "went back: {advice}",
+        newest=day(newest.isoformat()),
+        seen=day(seen.isoformat()),
+        entries=more,
+        advice=_ADVICE,
     )

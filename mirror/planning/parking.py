@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from mirror.amounts import count_text
 from mirror.model import RemoteFile
+from mirror.phrases import moment, phrase, plural
 
 _FIRST_DELAYS = (timedelta(0), timedelta(minutes=15), timedelta(hours=1), timedelta(hours=4), timedelta(hours=16))
 LONGEST_DELAY = timedelta(days=7)
@@ -84,7 +84,12 @@ class Parking:
             return None
         assert parked.next_try is not None  # noqa: S101 - else it would be due
         until = parked.next_try.astimezone(UTC)
-        return f"parked until {until:%Y-%m-%d %H:%M} UTC after {count_text(parked.failed_runs, 'run')}: {parked.reason}"
+        return phrase(
+            "parked until {until} after {runs}: {reason}",
+            until=moment(until.isoformat()),
+            runs=plural(parked.failed_runs, "{n} run", "{n} runs"),
+            reason=parked.reason,
+        )
 
 
 NOTHING_PARKED = Parking()

@@ -15,10 +15,23 @@ from unicodedata import normalize
 from mirror.errors import UnsafeName
 from mirror.model import RemoteFile
 from mirror.names import check_name
+from mirror.phrases import phrase
 from mirror.planning.changes import publication
 from mirror.planning.parking import NOTHING_PARKED, Parking
 from mirror.planning.selection import Wanted, wants_file
 from mirror.planning.volumes import archive_of, incomplete_archives, publishing_groups
+
+# Made once: a plan may have 200,000 actions.
+_NEW = phrase("new: not in the mirror")
+_NO_MD5 = phrase("in the folder but not in the index, and upstream gives no MD5 to know it by")
+_TO_BE_HASHED = phrase("in the folder but not in the index: to be hashed and taken in")
+_GONE = phrase("in the index but gone from the folder")
+_NOT_KNOWN_SOUND = phrase("not known to be sound: to be hashed, and fetched again if it is another file")
+_OTHER_BYTES = phrase("damaged: verify found other bytes than were published")
+_OTHER_MD5 = phrase("upstream lists another MD5")
+_MAY_HAVE_PUBLISHED = phrase("upstream gives no MD5 and may have published since this was fetched")
+_AS_LISTED = phrase("verified, and as upstream lists it")
+_TWICE = phrase("upstream lists this name twice with different facts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Base of all actions: a file, and the reason in words for people."""
+    """Base of all actions: a file, and the reason in words for people, a phrase that their language can be put on."""
 
     file: RemoteFile
     reason: str
@@ -157,7 +170,7 @@ def plan_unit(
         if (twice := seen.get(file.name)) is not None:
             if (twice.url, twice.size, twice.md5) != (file.url, file.size, file.md5):
                 actions = [action for action in actions if action.file.name != file.name]
-                actions.append(Park(file, "upstream lists this name twice with different facts"))
+                actions.append(Park(file, _TWICE))
             continue
         seen[file.name] = file
         try:
@@ -167,7 +180,10 @@ def plan_unit(
             continue
         twin = folded.setdefault(normalize("NFC", file.name).casefold(), file.name)
         if twin != file.name:
-            reason = f"its name differs from {twin!r} only in ways that not every file system keeps apart (case, form of accents)"
+            reason = phrase(
+                "its name differs from {twin!r} only in ways that not every file system keeps apart (case, form of accents)",
+                twin=twin,
+            )
             actions.append(Park(file, reason))
             continue
         if file.name in incomplete:
@@ -185,29 +201,34 @@ def plan_unit(
 def _decide(file: RemoteFile, kept: Kept | None, size_here: int | None, published: str | None) -> Action:
     if kept is None:
         if size_here is None:
-            return Add(file, "new: not in the mirror")
+            return Add(file, _NEW)
         if file.size not in (None, size_here):
-            return Replace(
-                file, f"in the folder but not in the index, and of {size_here} bytes where upstream lists {file.size}", False
+            reason = phrase(
+                "in the folder but not in the index, and of {here} bytes where upstream lists {listed}",
+                here=size_here,
+                listed=file.size,
             )
+            return Replace(file, reason, False)
         if file.md5 is None:
-            return Replace(file, "in the folder but not in the index, and upstream gives no MD5 to know it by", False)
-        return Adopt(file, "in the folder but not in the index: to be hashed and taken in")
+            return Replace(file, _NO_MD5, False)
+        return Adopt(file, _TO_BE_HASHED)
     if size_here is None:
-        return Replace(file, "in the index but gone from the folder")
+        return Replace(file, _GONE)
     if size_here != kept.size:
-        return Replace(file, f"damaged: {size_here} bytes in the folder, {kept.size} when it was verified")
+        return Replace(
+            file, phrase("damaged: {here} bytes in the folder, {was} when it was verified", here=size_here, was=kept.size)
+        )
     if not kept.sound:
         if file.md5 is not None and file.size in (None, size_here):
-            return Adopt(file, "not known to be sound: to be hashed, and fetched again if it is another file")
-        return Replace(file, "damaged: verify found other bytes than were published")
+            return Adopt(file, _NOT_KNOWN_SOUND)
+        return Replace(file, _OTHER_BYTES)
     if file.md5 is not None and file.md5 != kept.md5:
-        return Replace(file, "upstream lists another MD5")
+        return Replace(file, _OTHER_MD5)
     if file.size is not None and file.size != kept.size:
-        return Replace(file, f"upstream lists {file.size} bytes, {kept.size} are here")
+        return Replace(file, phrase("upstream lists {listed} bytes, {here} are here", listed=file.size, here=kept.size))
     if file.md5 is None and kept.published != published:
-        return Replace(file, "upstream gives no MD5 and may have published since this was fetched")
-    return Keep(file, "verified, and as upstream lists it")
+        return Replace(file, _MAY_HAVE_PUBLISHED)
+    return Keep(file, _AS_LISTED)
 
 
 def _left_alone(action: Action, parked: str | None) -> Action:
@@ -227,7 +248,7 @@ def hold_back(plan: UnitPlan, staged: Mapping[str, int]) -> UnitPlan:
         name, size = action.file.name, action.file.size
         if not isinstance(action, Add | Replace) or name not in held_by or name not in staged or size not in (None, staged[name]):
             return action
-        return Hold(action.file, f"in staging, to appear together with {held_by[name]}, which is parked")
+        return Hold(action.file, phrase("in staging, to appear together with {other}, which is parked", other=held_by[name]))
 
     return replace(plan, actions=tuple(map(held, plan.actions)))
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from mirror.geometry import intersects
 from mirror.model import BBox, RemoteFile, Resource, SubResource, Term
+from mirror.phrases import phrase, plural
 from mirror.planning.edition import All, Between, Edition, Latest
 from mirror.planning.series import SeriesKey, edition_order, series_key, version_of
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
@@ -92,7 +93,7 @@ def wants_file(file: RemoteFile, globs: Sequence[str]) -> bool:
 def select(wishes: Collection[Wish], listed: Mapping[str, Sequence[SubResource]]) -> Selection:
     """Match the wishes of one upstream against its listing, `listed` by resource id.
 
-    Editions are counted within what the other filters leave, except `bbox`: a footprint may differ from edition to edition, and
+    Editions are plural within what the other filters leave, except `bbox`: a footprint may differ from edition to edition, and
     an old edition is no stand-in for a newer one that has moved out of the box.
     """
     chosen: dict[tuple[str, str], list[Wish]] = {}
@@ -107,12 +108,19 @@ def select(wishes: Collection[Wish], listed: Mapping[str, Sequence[SubResource]]
             without = sum(sub.footprint is None for sub in kept)
             if without:
                 remarks.append(
-                    f"{wish.name}: {without} sub-resource{'s have' if without > 1 else ' has'} no footprint upstream, "
-                    f"so bbox cannot place {'them' if without > 1 else 'it'}: left out (zones would name them)"
+                    plural(
+                        without,
+                        "{name}: {count} sub-resource has no footprint upstream, so bbox cannot place it: left out "
+                        "(zones would name them)",
+                        "{name}: {count} sub-resources have no footprint upstream, so bbox cannot place them: left out "
+                        "(zones would name them)",
+                        name=wish.name,
+                        count=without,
+                    )
                 )
             kept = [sub for sub in kept if sub.footprint is not None and intersects(sub.footprint, wish.bbox)]
         if not kept:
-            remarks.append(f"{wish.name}: nothing that the upstream lists matches this subscription")
+            remarks.append(phrase("{name}: nothing that the upstream lists matches this subscription", name=wish.name))
         for sub in kept:
             key = sub.resource, sub.id
             by_key[key] = sub
@@ -140,9 +148,9 @@ def _editions(edition: Edition, subs: Sequence[SubResource]) -> list[SubResource
 
 
 def by_series(subs: Iterable[SubResource]) -> list[list[SubResource]]:
-    """Sub-resources in groups within which editions are counted.
+    """Sub-resources in groups within which editions are plural.
 
-    Within a series, those whose fields differ (one lacks its zone, and its name stood in) are counted apart: what a narrower filter
+    Within a series, those whose fields differ (one lacks its zone, and its name stood in) are plural apart: what a narrower filter
     on that field would take must not be crowded out by what it would not.
     """
     series: dict[tuple[SeriesKey, _Fields], list[SubResource]] = {}

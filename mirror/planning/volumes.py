@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from mirror.phrases import phrase
+
 _VOLUME = re.compile(r"^(?P<archive>.+)\.(?P<number>\d{3,})$")
 _KINDS = {
     ".7z": "7z",
@@ -79,9 +81,13 @@ def gap_in(archive: Archive) -> str | None:
     for name in archive.files:
         number = _numbered(name)[0]
         if number > expected:
-            return f"volume {expected:03d} is missing"
+            return phrase("volume {number} is missing", number=f"{expected:03d}")
         if number < expected:
-            return f"volume {number:03d} is there twice" if number else "it has a volume 000, and volumes are counted from 001"
+            return (
+                phrase("volume {number} is there twice", number=f"{number:03d}")
+                if number
+                else phrase("it has a volume 000, and volumes are counted from 001")
+            )
         expected += 1
     return None
 
@@ -93,7 +99,7 @@ def incomplete_archives(names: Iterable[str]) -> dict[str, str]:
         gap = gap_in(archive)
         if gap is not None:
             for name in archive.files:
-                found[name] = f"of the split archive {archive_of(name)}, {gap} upstream"
+                found[name] = phrase("of the split archive {archive}, {gap} upstream", archive=archive_of(name), gap=gap)
     return found
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from mirror.phrases import phrase
+
 PUBLISHED = (
     "path",
     "current",
@@ -77,10 +79,15 @@ def problem_with_program(command: Sequence[str]) -> str | None:
         paths = os.environ.get("PATH", os.defpath).split(os.pathsep)
         if any(_can_run(os.path.join(path, program)) for path in paths):
             return None
-        return f"there is no program {program!r} in the PATH of this command; its full path is safer under systemd and cron"
+        return phrase(
+            "there is no program {program!r} in the PATH of this command; its full path is safer under systemd and cron",
+            program=program,
+        )
     if not os.path.exists(program):
-        return f"there is no program at {program}"
-    return None if _can_run(program) else f"{program} cannot be executed by this user; chmod +x, or check its owner"
+        return phrase("there is no program at {program}", program=program)
+    if _can_run(program):
+        return None
+    return phrase("{program} cannot be executed by this user; chmod +x, or check its owner", program=program)
 
 
 def _can_run(path: str) -> bool:

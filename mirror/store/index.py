@@ -15,6 +15,7 @@ from types import TracebackType
 from urllib.parse import quote
 
 from mirror.errors import GuardRefused, IndexDamaged, IndexMissing, IndexUnusable, Locked, MirrorError
+from mirror.phrases import phrase
 from mirror.steps import step
 
 FILE = "index.sqlite"
@@ -141,10 +142,16 @@ def missing(root: Path) -> IndexMissing:
     path = root / FILE
     if (root / "data").is_dir():
         return IndexMissing(
-            f"no index at {path}, though there are files in {root / 'data'}; `inspire-mirror sync` or `verify --repair` builds it "
-            "anew from them"
+            phrase(
+                "no index at {path}, though there are files in {data}; `inspire-mirror sync` or `verify --repair` builds it anew "
+                "from them",
+                path=path,
+                data=root / "data",
+            )
         )
-    return IndexMissing(f"no index at {path}: nothing has been synced to this root yet; run `inspire-mirror sync`")
+    return IndexMissing(
+        phrase("no index at {path}: nothing has been synced to this root yet; run `inspire-mirror sync`", path=path)
+    )
 
 
 class Index:

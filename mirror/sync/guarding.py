@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 from mirror.errors import GuardRefused
 from mirror.model import RemoteFile, Resource, SubResource
+from mirror.phrases import Phrase, phrase
 from mirror.planning.changes import Scope, published_day
 from mirror.planning.guards import contradicts, counted, refuse_files, refuse_resources, refuse_sub_resources
 from mirror.store.catalogue import Catalogue, Unit
@@ -32,20 +33,23 @@ class Guards:
         """Judge a full listing of the resources. Raises GuardRefused."""
         reason = refuse_resources(self._seen_resources(), _days(listed), self._most, self._today())
         if reason:
-            raise GuardRefused(f"upstream {self._upstream}: {reason}")
+            raise GuardRefused(phrase("upstream {upstream}: {reason}", upstream=self._upstream, reason=reason))
 
     def sub_resources(self, resource: str, listed: Sequence[SubResource], scopes: Sequence[Scope]) -> None:
         """Judge a listing of a resource under `scopes`, against what the index holds within them. Raises GuardRefused."""
         before = seen_sub_resources(self._index, self._upstream, resource, scopes)
         shown = [sub for sub in listed if any(scope.holds(sub) for scope in scopes)]
         if reason := refuse_sub_resources(before, _days(shown), self._most, self._today()):
-            raise GuardRefused(f"upstream {self._upstream}: {resource}: {reason}")
+            raise GuardRefused(self._of(resource, reason))
 
     def files(self, unit: Unit, listed: Sequence[RemoteFile]) -> None:
         """Judge a listing of the files of a sub-resource. Raises GuardRefused."""
         before = (file.name for file in self._catalogue.files(unit.id))
         if reason := refuse_files(before, (file.name for file in listed), self._most):
-            raise GuardRefused(f"upstream {self._upstream}: {unit.sub.resource}/{unit.sub.id}: {reason}")
+            raise GuardRefused(self._of(f"{unit.sub.resource}/{unit.sub.id}", reason))
+
+    def _of(self, what: str, reason: str) -> Phrase:
+        return phrase("upstream {upstream}: {what}: {reason}", upstream=self._upstream, what=what, reason=reason)
 
     def _seen_resources(self) -> dict[str, date | None]:
         high_water = self._catalogue.upstream(self._upstream).high_water

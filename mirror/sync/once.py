@@ -18,6 +18,7 @@ from pathlib import Path
 from mirror.amounts import count_text
 from mirror.errors import GuardRefused, Locked, os_error_text
 from mirror.events import Emit, Note, Stage, Waiting
+from mirror.phrases import phrase
 from mirror.planning.plan import Hold, Park
 from mirror.settings import Settings
 from mirror.steps import step
@@ -305,7 +306,7 @@ async def plan(
             report.outcome, report.reason = "refused", str(error)
         except asyncio.CancelledError:
             _take_back_cancel()
-            report.outcome, report.reason = "interrupted", "interrupted; a plan changes nothing"
+            report.outcome, report.reason = "interrupted", phrase("interrupted; a plan changes nothing")
         if planned:
             parked = 0
             for upstream, wanted, action in run.actions(keeps=keeps):
@@ -317,7 +318,7 @@ async def plan(
             if run.refusals:
                 report.outcome, report.reason = "refused", run.refusal
             elif run.excuses or report.failed or parked:
-                report.outcome, report.reason = "incomplete", run.excuse or "some of what is wanted cannot be had"
+                report.outcome, report.reason = "incomplete", run.excuse or phrase("some of what is wanted cannot be had")
             try:
                 run.guard_space()
             except GuardRefused as error:

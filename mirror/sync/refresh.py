@@ -14,6 +14,7 @@ from mirror.errors import FeedError, GuardRefused, ListingError, MirrorError, Re
 from mirror.events import Emit, Listed, ListingFailed, ListingRefused, ListingStarted, Note, Withdrawn
 from mirror.model import Resource
 from mirror.names import check_name
+from mirror.phrases import day, phrase
 from mirror.planning.changes import Scope, fingerprint, is_due, next_high_water, scopes_for, unsettled
 from mirror.planning.selection import Selection, Wanted, Wish, resources_wanted, select, wants_fields, wants_resource
 from mirror.steps import step
@@ -157,8 +158,15 @@ class Refresh:
         self._emit(ListingStarted(self._upstream, "changes" if since else "first" if facts.full_listed_at is None else "full"))
         listing = await self._list_resources(since)
         if since is not None and self._guards.contradicted(listing.entries, since):
-            text = f"upstream {self._upstream} no longer lists what was published on {since}; everything is listed to see why"
-            self._emit(Note(text))
+            self._emit(
+                Note(
+                    phrase(
+                        "upstream {upstream} no longer lists what was published on {day}; everything is listed to see why",
+                        upstream=self._upstream,
+                        day=day(since.isoformat()),
+                    )
+                )
+            )
             since, listing = None, await self._list_resources(None)
         url = self._dialect.capabilities().url
         self._tell_rejected(url, listing.rejected)
@@ -192,7 +200,9 @@ class Refresh:
         except UpstreamUnavailable:
             raise
         except MirrorError as error:
-            raise UpstreamUnavailable(f"upstream {self._upstream} cannot be listed: {error}") from error
+            raise UpstreamUnavailable(
+                phrase("upstream {upstream} cannot be listed: {error}", upstream=self._upstream, error=str(error))
+            ) from error
 
     # -- sub-resources
 
@@ -356,20 +366,20 @@ class Refresh:
 
     def _tell_rejected(self, what: str, rejected: Sequence[str]) -> None:
         for line in rejected:
-            self._emit(Note(f"{what}: {line}; left out", "warning"))
+            self._emit(Note(phrase("{what}: {problem}; left out", what=what, problem=line), "warning"))
 
     def _problem(self, name: str, url: str) -> UnsafeName | None:
         """Why a name cannot become a folder's, after saying so."""
         try:
             check_name(name)
         except UnsafeName as error:
-            self._emit(Note(f"{url}: {error}; left out", "warning"))
+            self._emit(Note(phrase("{what}: {problem}; left out", what=url, problem=str(error)), "warning"))
             return error
         return None
 
 
 def _untakable(rejected: Sequence[str]) -> str:
-    return f"{len(rejected)} of its entries cannot be taken: {rejected[0]}"
+    return phrase("{n} of its entries cannot be taken: {problem}", n=len(rejected), problem=rejected[0])
 
 
 def _may_pass(error: MirrorError) -> bool:

@@ -19,6 +19,7 @@ from functools import partial
 from mirror.amounts import count_text
 from mirror.errors import GuardRefused, UpstreamUnavailable, os_error_text
 from mirror.events import Emit, Event, FileKey, ListingFailed, ListingRefused, Note, Planned, Stage, Withdrawn, fan_out
+from mirror.phrases import joined, phrase
 from mirror.planning.plan import Action, Adopt, Hold, Keep, Park, Replace
 from mirror.planning.selection import Wish
 from mirror.settings import Settings
@@ -185,13 +186,13 @@ class Run:
     @property
     def excuse(self) -> str:
         """Why upstreams could not be had; empty if all could."""
-        return "; ".join(map(str, self.excuses))
+        return joined("; ", map(str, self.excuses))
 
     @property
     def refusal(self) -> str:
         """Why listings were refused; empty if none was."""
-        more = f"; and {len(self.refusals) - _MOST_TOLD} more" if len(self.refusals) > _MOST_TOLD else ""
-        return "; ".join(self.refusals[:_MOST_TOLD]) + more
+        told, left = self.refusals[:_MOST_TOLD], len(self.refusals) - _MOST_TOLD
+        return joined("; ", [*told, phrase("and {n} more", n=left)] if left > 0 else told)
 
     async def _plan(self) -> None:
         self.emit(Stage("planning"))
@@ -214,8 +215,13 @@ class Run:
                 plan = upstream.planner.plan(wanted)
                 upstream.unsettled.append(wanted)
                 if not plan.actions:
-                    which = " that `files` matches" if wanted.wanted.files else ""
-                    remark = f"{', '.join(wanted.wanted.wishes)}: {sub.resource}/{sub.id} lists no file{which}"
+                    names = ", ".join(wanted.wanted.wishes)
+                    unit = f"{sub.resource}/{sub.id}"
+                    remark = (
+                        phrase("{names}: {unit} lists no file that `files` matches", names=names, unit=unit)
+                        if wanted.wanted.files
+                        else phrase("{names}: {unit} lists no file", names=names, unit=unit)
+                    )
                     self.report.remarks.append(remark)
                     self.emit(Note(remark, "warning"))
                 for action in plan.actions:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mirror.amounts import size_text
 from mirror.errors import GuardRefused
+from mirror.phrases import phrase
+from mirror.phrases import size as bytes_of
 from mirror.store.tree import Tree
 
 
@@ -21,8 +22,14 @@ def guard_plan(root: Path, need: int, free: int, least: int) -> None:
     """Raises GuardRefused where fetching `need` would leave less than `least` of what is free."""
     if need and free - need < least:
         raise GuardRefused(
-            f"not enough disk space under {root}: {size_text(need)} to fetch, {size_text(free)} free, "
-            f"{size_text(least)} to be left free ([limits] min_free); make room, or want less"
+            phrase(
+                "not enough disk space under {root}: {need} to fetch, {free} free, {least} to be left free ([limits] min_free); "
+                "make room, or want less",
+                root=root,
+                need=bytes_of(need),
+                free=bytes_of(free),
+                least=bytes_of(least),
+            )
         )
 
 
@@ -31,6 +38,6 @@ def guard_room(root: Path, size: int, least: int) -> None:
     free = Tree(root).free()
     if free - size < least:
         raise GuardRefused(
-            f"stopped, as the disk fills up: {size_text(free)} free under {root}, {size_text(least)} to be left "
+            f"stopped, as the disk fills up: {bytes_of(free)} free under {root}, {bytes_of(least)} to be left "
             "free ([limits] min_free); what was fetched is kept: make room, and sync again"
         )

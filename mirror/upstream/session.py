@@ -24,6 +24,7 @@ from yarl import URL
 
 from mirror.errors import ConfigError, RequestFailed, UpstreamUnavailable
 from mirror.events import Answered, Emit, Requested, Retrying, Walled
+from mirror.phrases import phrase
 from mirror.upstream.answer import NotAPage, Untrusted, describe, is_here, read_body, read_retry_after, refusal
 from mirror.upstream.pace import Gate, Pace
 from mirror.upstream.reach import Kind, OutOfReach, Reach, kind_of
@@ -267,7 +268,14 @@ class Session:
         self._lost_in_a_row += 1
         silent = self._failing_since is not None and self._failing_since <= since
         if (silent or self._lost_in_a_row >= _MOST_LOST_IN_A_ROW) and not await self._answers():
-            return UpstreamUnavailable(f"upstream {self.upstream} cannot be read: {self.redact(url)}: {reason}")
+            return UpstreamUnavailable(
+                phrase(
+                    "upstream {upstream} cannot be read: {url}: {reason}",
+                    upstream=self.upstream,
+                    url=self.redact(url),
+                    reason=reason,
+                )
+            )
         return RequestFailed(f"{self.redact(url)}: {reason}")
 
     async def _answers(self) -> bool:
@@ -343,12 +351,24 @@ class Session:
             self._failing_since = now
         if now - self._failing_since > self.patience.retry_for or seconds > _LONGEST_WALL:
             raise UpstreamUnavailable(
-                f"upstream {self.upstream} keeps refusing requests (HTTP {status}, asks to come back in {seconds:.0f} s); try later"
+                phrase(
+                    "upstream {upstream} keeps refusing requests (HTTP {status}, asks to come back in {seconds} s); try later",
+                    upstream=self.upstream,
+                    status=str(status),
+                    seconds=f"{seconds:.0f}",
+                )
             )
         if self._gate.raise_wall(seconds):
             self._emit(Walled(self.upstream, status, seconds, self._gate.rate))
         if not waits:
-            raise UpstreamUnavailable(f"upstream {self.upstream} refuses requests for {seconds:.0f} s (HTTP {status})")
+            raise UpstreamUnavailable(
+                phrase(
+                    "upstream {upstream} refuses requests for {seconds} s (HTTP {status})",
+                    upstream=self.upstream,
+                    seconds=f"{seconds:.0f}",
+                    status=str(status),
+                )
+            )
 
     def _redirect(self, url: str, at: URL, response: aiohttp.ClientResponse, count: int) -> URL:
         assert self._reach is not None, "use the session as a context manager"  # noqa: S101 - a programming error

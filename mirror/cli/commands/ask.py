@@ -22,6 +22,7 @@ from mirror.model import BBox
 from mirror.store.query import STATES, Filters, MirroredFile, Reader
 
 if TYPE_CHECKING:
+    from mirror.language import Language
     from mirror.settings import Settings
 
 _COLUMNS = tuple(name for name in MirroredFile._fields if name != "members")
@@ -158,22 +159,22 @@ def status(invocation: Invocation, upstreams: bool, as_json: bool) -> None:
     from mirror.cli.standing import print_live, print_standings, print_upstreams
     from mirror.observing.standings import standings, upstream_standings
 
-    settings = invocation.settings(offline=True)
+    settings, language = invocation.settings(offline=True), invocation.language()
     if upstreams:
         document = upstream_standings(settings)
-        show: Callable[[dict[str, Any]], None] = print_upstreams
+        show: Callable[[dict[str, Any], Language], None] = print_upstreams
     else:
         service = _ask_service(settings)
         next_runs = {name: datetime.fromisoformat(at) for name, at in service.get("next_runs", {}).items()}
-        document = standings(settings, next_runs, tell=lambda error: say(str(error), "notice"))
+        document = standings(settings, next_runs, tell=lambda error: say(str(error), "notice", language))
         document["live"] = service.get("live")
         show = print_standings
     if as_json:
         print_json(document)
         return
-    show(document)
+    show(document, language)
     if live := document.get("live"):
-        print_live(live)
+        print_live(live, language)
 
 
 def _ask_service(settings: Settings) -> dict[str, Any]:

@@ -16,9 +16,10 @@ import click
 from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors, say
 from mirror.cli.options import Duration, names_argument
-from mirror.cli.render import table, time_text
+from mirror.cli.render import clean, show, table, time_text
 
 if TYPE_CHECKING:
+    from mirror.language import Language
     from mirror.settings import Settings
     from mirror.sync import PlannedAction, Report
     from mirror.verifying import Findings
@@ -68,9 +69,10 @@ def show_plan(
     from mirror.events import Event, Planned
     from mirror.sync import plan as make_plan
 
-    settings = _settings(invocation)
+    language = invocation.language()
+    settings = _settings(invocation, language)
     actions: list[PlannedAction] = []
-    with invocation.watcher() as watch:
+    with invocation.watcher(language=language) as watch:
 
         def emit(event: Event) -> None:
             if not isinstance(event, Planned):  # it is what the table is about to say
@@ -79,19 +81,19 @@ def show_plan(
         report = run_until_signal(make_plan(settings, names, visit=actions.append, keeps=keeps, retry=retry, emit=emit))
     if as_json:
         _print_plan_json(report, actions)
-        _print_end(report)
     else:
-        _print_plan(settings, report, actions, by_file=files or keeps)
+        _print_plan(settings, report, actions, language, by_file=files or keeps)
+    _print_end(report, language)
     return report.exit_code
 
 
-def _settings(invocation: Invocation) -> Settings:
+def _settings(invocation: Invocation, language: Language | None = None) -> Settings:
     from mirror.settings import warnings
 
     settings = invocation.settings()
     if not invocation.quiet:
         for remark in warnings(settings):
-            say(remark, "warning")
+            say(remark, "warning", language)
     return settings
 
 
@@ -105,35 +107,58 @@ def _print_plan_json(report: Report, actions: Sequence[PlannedAction]) -> None:
     click.echo("\n  ]\n}" if actions else "]\n}")
 
 
-def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAction], *, by_file: bool) -> None:
+def _print_plan(settings: Settings, report: Report, actions: Sequence[PlannedAction], language: Language, *, by_file: bool) -> None:
+    from mirror.phrases import number, phrase, size
     from mirror.sync import free_space
 
+    verbs = _verbs()
+    action, amount, why = phrase("action"), phrase("size"), phrase("why")
     rows: list[tuple[str, ...]]
     if by_file:
-        rows = [(a.action, f"{a.resource}/{a.sub_resource}/{a.file}", size_text(a.size), a.reason) for a in actions]
+        rows = [(verbs[a.action], f"{a.resource}/{a.sub_resource}/{a.file}", size(a.size), a.reason) for a in actions]
         if rows:
-            table(["action", "file", "size", "why"], rows, right=["size"], names=["file"], wrap="why")
+            file = phrase("file")
+            table([action, file, amount, why], rows, right=[amount], names=[file], wrap=why, language=language)
     else:
         grouped: dict[tuple[str, str, str, str], tuple[int, int]] = {}
         for a in actions:
             key = a.action, a.resource, a.sub_resource, a.reason
-            count, size = grouped.get(key, (0, 0))
-            grouped[key] = count + 1, size + (a.size or 0)
-        rows = [(key[0], f"{key[1]}/{key[2]}", f"{count:,}", size_text(size), key[3]) for key, (count, size) in grouped.items()]
+            count, total = grouped.get(key, (0, 0))
+            grouped[key] = count + 1, total + (a.size or 0)
+        rows = [
+            (verbs[verb], f"{resource}/{sub_resource}", number(count), size(total), reason)
+            for (verb, resource, sub_resource, reason), (count, total) in grouped.items()
+        ]
         if rows:
-            columns = ["action", "sub-resource", "files", "size", "why"]
-            table(columns, rows, right=["files", "size"], names=["sub-resource"], drop=["files"], wrap="why")
+            unit, files = phrase("sub-resource"), phrase("files")
+            columns = [action, unit, files, amount, why]
+            table(columns, rows, right=[files, amount], names=[unit], drop=[files], wrap=why, language=language)
     if report.outcome in ("unavailable", "interrupted"):
-        _print_end(report)
         return
     planned = report.planned
     free = free_space(settings.root)
-    click.echo(
-        f"{planned['add']:,} to add, {planned['replace']:,} to replace, {planned['keep']:,} to keep: "
-        f"{size_text(planned['bytes'])} to fetch; {size_text(free)} free under {settings.root}, "
-        f"{size_text(free - planned['bytes'])} after it"
+    line = phrase(
+        "{add} to add, {replace} to replace, {keep} to keep: {size} to fetch; {free} free under {root}, {left} after it",
+        **{name: number(planned[name]) for name in ("add", "replace", "keep")},
+        size=size(planned["bytes"]),
+        free=size(free),
+        root=settings.root,
+        left=size(free - planned["bytes"]),
     )
-    _print_end(report)
+    show(clean(language.put(line)))
+
+
+def _verbs() -> dict[str, str]:
+    from mirror.phrases import phrase
+
+    return {
+        "add": phrase("add"),
+        "replace": phrase("replace"),
+        "adopt": phrase("adopt"),
+        "keep": phrase("keep"),
+        "park": phrase("park"),
+        "hold": phrase("hold"),
+    }
 
 
 @click.command(short_help="Fetch, verify, publish and index what is wanted.")
@@ -223,9 +248,9 @@ def _print_sync(report: Report) -> None:
     _print_end(report)
 
 
-def _print_end(report: Report) -> None:
+def _print_end(report: Report, language: Language | None = None) -> None:
     if report.reason:
-        say(report.reason)
+        say(report.reason, language=language)
 
 
 @click.command(short_help="Check the tree against the index.")

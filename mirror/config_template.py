@@ -17,7 +17,7 @@ _HEAD = Template("""\
 #   1. inspire-mirror catalog             what there is; `catalog BDTOPO` lists one resource
 #   2. choose a subscription below        then `inspire-mirror config check`
 #   3. inspire-mirror plan                what a sync would fetch, and whether the disk can hold it
-#   4. inspire-mirror sync                fetches it; run it again, or from a timer, to stay in step
+#   4. inspire-mirror sync                fetches it; with a `schedule`, the service keeps it in step
 # `# text` explains, `#key = value` shows a default or an example: remove the # to set it.
 
 root = $root
@@ -49,6 +49,11 @@ _SUBSCRIPTION = """
 [limits]
 #min_free = "1 GiB"                     # a sync that would leave less free on the disk is refused, or stopped on its way
 
+# What the service (`inspire-mirror run`, or systemctl enable --now inspire-mirror) does by the clock.
+[service]
+#timezone = "local"                     # of all hours in this file: or "Europe/Paris"
+#window = "20:00-06:00"                 # scheduled runs work in these hours only; default: at any time
+
 # What to keep; any number of such tables, each with a name of its own. A list that is left out does not filter.
 #[subscription.topo-savoie]
 #resources = ["BDTOPO"]                 # globs on the resource id
@@ -60,6 +65,8 @@ _SUBSCRIPTION = """
 #edition = "latest"                     # or "all", 3 (the last three), "2024-01-01..2025-12-31"
 #bbox = [5.5, 44.7, 6.4, 45.9]          # west, south, east, north in degrees: keeps what intersects it
 #publish = "whole"                      # all files of a sub-resource or none; "each": every file once it is verified
+#schedule = "daily 03:15"               # or "every 6h", or cron; without it, only `sync` fetches anything
+#on_publish = ["logger", "-t", "mirror", "{path}"]   # a command that is run after each publication
 """
 
 

@@ -123,6 +123,10 @@ def test_effective_settings_are_json_that_reads_back_to_the_same(tmp_path: Path)
     [
         (minimal(), "contact: not set"),
         (minimal(upstream="requests_per_second = 11"), "[upstream.geo] requests_per_second: 11 is more than the 10"),
+        (
+            minimal(subscription='schedule = "daily 12:00"') + '[service]\nwindow = "20:00-06:00"',
+            "[subscription.x] schedule: its runs are never",
+        ),
         (minimal(upstream="downloads = 16"), "[upstream.geo] downloads: 16 at once"),
         (minimal(upstream=f'api_key = "{SECRET}"').replace("https:", "http:"), "[upstream.geo] url: the key goes over http"),
         ('root = "/m"', "upstream: none is set"),

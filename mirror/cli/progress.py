@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -160,7 +161,9 @@ def _debug(event: Event) -> str | None:
 class Lines:
     """One line per event on stderr, for logs and pipes; `quiet` leaves only what went wrong."""
 
-    def __init__(self, verbose: int = 0, *, quiet: bool = False, language: Language = ENGLISH) -> None:
+    def __init__(self, verbose: int = 0, *, quiet: bool = False, language: Language = ENGLISH, times: bool = False) -> None:
+        """With `times` each line begins with the moment, for a log that is read long afterwards."""
+        self._times = times
         self._verbose = verbose
         self._language = language
         self._quiet = quiet
@@ -170,7 +173,7 @@ class Lines:
         if self._quiet and not is_shown_if_quiet(event):
             return
         if line := message(event, self._verbose, self._language):
-            show(line, err=True)
+            show(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {line}" if self._times else line, err=True)
 
     def __enter__(self) -> Lines:
         return self
@@ -191,7 +194,8 @@ def watcher(
 ) -> Lines | Bars | Log:
     """What `--log` asks for; `auto` is bars on a terminal, and elsewhere what suits where stderr goes. Only trouble if quiet.
 
-    Without `bars` a terminal gets lines too. Only people are spoken to in their `language`.
+    Without `bars` a terminal gets lines too, and a file gets lines with their moments. People are spoken to in their
+    `language`.
     """
     from mirror.cli.logs import Log, style_in_effect
 
@@ -202,4 +206,4 @@ def watcher(
         from mirror.cli.bars import Bars
 
         return Bars(verbose, language)
-    return Lines(verbose, quiet=quiet, language=language)
+    return Lines(verbose, quiet=quiet, language=language, times=not bars and not sys.stderr.isatty())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_IROTH
 from typing import Any
@@ -9,10 +10,13 @@ from urllib.parse import urlsplit
 
 from mirror.phrases import phrase
 from mirror.settings.commands import problem_with_program
+from mirror.settings.hours import find_zone
 from mirror.settings.known import GEOPLATEFORME_HOST, granted_requests_per_second
 from mirror.settings.problems import show_place
-from mirror.settings.schema import Settings, Upstream
+from mirror.settings.schema import Settings, Subscription, Upstream
 
+_ANY_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+_RUNS_LOOKED_AT = 60
 _MOST_DOWNLOADS = 8  # eight are fine, sixteen draw 429 [C]
 
 
@@ -41,6 +45,9 @@ def warnings(settings: Settings) -> list[str]:
             command = getattr(subscription, key)
             if command and (problem := problem_with_program(command)):
                 found.append(_about(show_place(("subscription", name, key)), problem))
+        if _never_in_window(settings, subscription):
+            text = phrase("its runs are never in the [service] window, and all begin when that opens")
+            found.append(_about(show_place(("subscription", name, "schedule")), text))
     if settings.serve.public_url is not None:
         found.append(
             phrase("[serve] public_url: accepted, but this version serves only /health and /metrics over HTTP, not the mirror")
@@ -50,6 +57,21 @@ def warnings(settings: Settings) -> list[str]:
 
 def _about(place: str, text: str) -> str:
     return phrase("{place}: {text}", place=place, text=text)
+
+
+def _never_in_window(settings: Settings, subscription: Subscription) -> bool:
+    """Whether each of its next runs falls outside the window: they then all begin when that opens, whatever the schedule says."""
+    window, schedule = settings.service.window, subscription.schedule
+    if window is None or schedule is None:
+        return False
+    zone = find_zone(settings.service.timezone)
+    own = find_zone(subscription.timezone or settings.service.timezone)
+    moment = _ANY_DAY
+    for _ in range(_RUNS_LOOKED_AT):
+        moment = schedule.after(moment, own)
+        if window.is_open(moment, zone):
+            return False
+    return True
 
 
 def _about_upstream(upstream: Upstream) -> list[tuple[str, str]]:

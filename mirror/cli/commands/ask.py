@@ -17,7 +17,7 @@ from mirror.amounts import count_text, size_text
 from mirror.cli.app import Invocation, json_option, pass_invocation, print_json, print_json_array, reports_errors, say
 from mirror.cli.options import check_days, filter_options
 from mirror.cli.render import clean, clip, table
-from mirror.errors import MirrorError
+from mirror.errors import ConfigError, MirrorError
 from mirror.model import BBox
 from mirror.store.query import STATES, Filters, MirroredFile, Reader
 
@@ -184,5 +184,8 @@ def _ask_service(settings: Settings) -> dict[str, Any]:
     try:
         place = find_service(settings, os.environ)
         return ask(place, "status") if place is not None else {}
+    except ConfigError as error:  # there is one, for others
+        say(str(error), "warning")
+        return {}
     except (MirrorError, OSError):
         return {}

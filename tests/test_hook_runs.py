@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from mirror.events import Event, HookDone, HookFailed, HookKey, HookStarted
-from mirror.hooks import HookRunner
+from mirror.events import Event, HookDone, HookFailed, HookKey, HookStarted, Note
+from mirror.hooks import HookRunner, commands_after
 from mirror.hooks.due import MOST_ATTEMPTS, WAITS, next_try, verdict
 from mirror.service.wire import event_message, line, read_event
 from mirror.settings import Settings, Subscription, from_mapping
@@ -259,6 +259,18 @@ async def test_an_interrupt_while_commands_run_is_an_outcome(mirror: Hooked, log
     report = await running
     assert (report.outcome, report.exit_code) == ("interrupted", 130)
     assert mirror.jobs() == [("all", "on_publish", ALPHA.id, None)]
+
+
+async def test_whatever_goes_wrong_ends_in_a_report(mirror: Hooked) -> None:
+    """A row that nobody of ours has written: who waits for the commands hears of it all the same."""
+    mirror.tables = {"all": {"resources": ["BDALPHA"], "on_complete": ["true"]}}
+    report = await mirror.sync()
+    with closing(sqlite3.connect(mirror.root / FILE)) as other, other:
+        other.execute("UPDATE hook_jobs SET facts = '[]'")
+    report = await commands_after(report, mirror.settings, (), emit=mirror.events.append, now=mirror.clock)
+    assert report.outcome == "incomplete"
+    assert "commands could not be run: a mistake in this program (TypeError: " in report.reason
+    assert any(isinstance(event, Note) and event.level == "warning" for event in mirror.events)
 
 
 # For the service

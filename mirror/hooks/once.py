@@ -53,6 +53,11 @@ async def commands_after(
         emit(Note(f"commands could not be run, and are left to the next sync: {error}", "warning"))
         _fall_short(report, f"all files are here, but commands could not be run: {error}")
         return report
+    except Exception as error:  # a mistake of ours: what was synced is here all the same, and whoever waits has to hear of it
+        what = f"a mistake in this program ({type(error).__name__}: {error}); please report it"
+        emit(Note(f"commands could not be run, and are left to the next sync: {what}", "warning"))
+        _fall_short(report, f"all files are here, but commands could not be run: {what}")
+        return report
     _account_for(summary, report)
     return report
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -88,6 +89,15 @@ def _beside(path: Path) -> tuple[Path, Path]:
     return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
+def _refuse_strange(path: Path) -> None:
+    """A pipe or a device in the place of the index would be opened for ever. Raises IndexUnusable."""
+    for place in (path, *_beside(path)):
+        with suppress(OSError):
+            kind = place.stat().st_mode
+            if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # of a folder SQLite says itself what is wrong
+                raise IndexUnusable(f"{place} is a pipe, a socket or a device, where a file of the index should be; move it away")
+
+
 def _is_full(folder: Path) -> bool:
     """Whether a file system can hold no more files or bytes; SQLite does not say why it cannot make a file."""
     try:
@@ -105,6 +115,7 @@ def connect_reader(root: Path) -> sqlite3.Connection:
         Locked: another program has locked even readers out.
     """
     path = root / FILE
+    _refuse_strange(path)
     log, _ = _beside(path)
     alone = not (log.exists() and log.stat().st_size)
     if not path.exists() or (alone and path.is_file() and path.stat().st_size == 0):
@@ -165,6 +176,7 @@ class Index:
         from mirror.store.schema import migrations
 
         self.path = root / FILE
+        _refuse_strange(self.path)
         for place in (self.path, *_beside(self.path)):
             # SQLite would open it to read, and leave files beside it that are not to be written either.
             if place.exists() and not place.is_dir() and not os.access(place, os.W_OK, effective_ids=True):
@@ -263,7 +275,9 @@ def writing_beside(root: Path, *, wait: float = BUSY_WAIT) -> Iterator[sqlite3.C
 
     Raises:
         sqlite3.Error: there is no index, another program keeps it locked for longer than `wait` seconds, or it cannot be written.
+        IndexUnusable: something else than a file is there.
     """
+    _refuse_strange(root / FILE)
     with closing(sqlite3.connect(f"file:{quote(str(root / FILE))}?mode=rw", uri=True, timeout=wait, isolation_level=None)) as sql:
         sql.row_factory = sqlite3.Row
         sql.execute("PRAGMA foreign_keys = ON")

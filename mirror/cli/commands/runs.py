@@ -216,6 +216,7 @@ def _print_sync(report: Report) -> None:
             f"{done['add']:,} added, {done['replace']:,} replaced, {size_text(done['bytes'])} fetched"
             + (f", {size_text(done['resumed_bytes'])} resumed" if done["resumed_bytes"] else "")
             + f", {count_text(report.requests, 'request')}, {report.seconds:.1f} s"
+            + (f"; {count_text(failed, 'command')} failed" if (failed := report.failed_commands) else "")
         )
     _print_end(report)
 

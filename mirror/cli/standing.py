@@ -9,6 +9,7 @@ import click
 
 from mirror.amounts import count_text, size_text
 from mirror.cli.render import clean, one_line, table, time_text
+from mirror.observing.standings import failing_hooks
 
 
 def print_standings(document: Mapping[str, Any]) -> None:
@@ -38,9 +39,8 @@ def print_standings(document: Mapping[str, Any]) -> None:
         click.echo(clean(_parked_line(parked)))
     for failed in document["not_unpacked"]:
         click.echo(clean(f"not unpacked: {failed['resource']}/{failed['sub_resource']}: {failed['reason']}"))
-    for hook in document["hooks"]:
-        if hook["state"] != "waiting":
-            click.echo(clean(_hook_line(hook)))
+    for hook in failing_hooks(document["hooks"]):
+        click.echo(clean(_hook_line(hook)))
     for unlisted in document["unlisted"]:
         click.echo(clean(f"not listed: {unlisted['what']} of {unlisted['upstream']}: {unlisted['reason']}"))
     click.echo(f"{count_text(document['files'], 'file')}, {size_text(document['bytes'])} under {document['root']}")

@@ -122,7 +122,7 @@ def _of_mirror(observer: Observer, look: Look) -> Iterator[Metric]:
         ("upstream",),
         [((found.upstream,), found.since.timestamp()) for found in look.parked if found.since is not None],
     )
-    yield _gauge("hooks_failing", "Commands of hooks whose last try failed.", (), [((), len(look.failing_hooks))])
+    yield _gauge("hooks_failing", "Commands of hooks whose last try failed.", (), [((), look.hooks_failing)])
     yield from _of_subscriptions(look)
     yield from _of_runs(look)
     yield from _of_upstreams(observer, look)

@@ -11,6 +11,7 @@ from mirror.settings.commands import problem_with_program
 from mirror.settings.known import GEOPLATEFORME_HOST, granted_requests_per_second
 from mirror.settings.problems import show_place
 from mirror.settings.schema import Settings, Upstream
+from mirror.settings.textfiles import problem_with_textfile
 
 _MOST_DOWNLOADS = 8  # eight are fine, sixteen draw 429 [C]
 
@@ -40,6 +41,8 @@ def warnings(settings: Settings) -> list[str]:
             command = getattr(subscription, key)
             if command and (problem := problem_with_program(command)):
                 found.append(f"{show_place(('subscription', name, key))}: {problem}")
+    if settings.service.textfile is not None and (problem := problem_with_textfile(settings.service.textfile, settings.root)):
+        found.append(f"[service] textfile: nothing is written there: {problem}")
     if settings.serve.public_url is not None:
         found.append("[serve] public_url: accepted, but this version serves only /health and /metrics over HTTP, not the mirror")
     return found

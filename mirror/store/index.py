@@ -107,8 +107,8 @@ def _is_full(folder: Path) -> bool:
     return stats.f_bavail == 0 or (stats.f_files > 0 and stats.f_favail == 0)
 
 
-def connect_reader(root: Path) -> sqlite3.Connection:
-    """A read-only connection that never blocks or waits for the writer.
+def connect_reader(root: Path, *, wait: float = 30.0) -> sqlite3.Connection:
+    """A read-only connection that never blocks or waits for the writer, but `wait` seconds for who has locked even readers out.
 
     Raises:
         IndexUnusable: there is no index, or it is not one.
@@ -124,18 +124,18 @@ def connect_reader(root: Path) -> sqlite3.Connection:
     # or has no room for it, reads the file as it lies there, which is sound as long as no write-ahead log belongs to it.
     forbidden = alone and not os.access(root, os.W_OK, effective_ids=True)
     try:
-        return _connect(path, "immutable=1" if forbidden else "mode=ro")
+        return _connect(path, "immutable=1" if forbidden else "mode=ro", wait)
     except sqlite3.Error as error:
         if str(error).startswith("no such table"):
             raise missing(root) from error  # a first run that was killed before it had made them
         if alone and is_refused(error):
             with suppress(sqlite3.Error):
-                return _connect(path, "immutable=1")
+                return _connect(path, "immutable=1", wait)
         raise why_unusable(path, error) from error
 
 
-def _connect(path: Path, how: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=30)
+def _connect(path: Path, how: str, wait: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=wait)
     try:
         with reading_rows():  # of a damaged schema not even the error message need be text
             connection.row_factory = sqlite3.Row
@@ -249,9 +249,13 @@ class Index:
         finally:
             fresh.close()
 
+    def wait(self, seconds: float) -> None:
+        """From now on wait for another writer for so long."""
+        self.connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
     def hurry(self) -> None:
         """Wait for no other writer any more: one wait has shown that it does not end."""
-        self.connection.execute("PRAGMA busy_timeout = 0")
+        self.wait(0)
 
     def close(self) -> None:
         """Close, folding the write-ahead log into the file. What cannot be folded in now stays in the log, and is as good there."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mirror.events import Event, HookDone, HookFailed, HookKey, HookStarted, Note
+from mirror.events import Event, HookDone, HookFailed, HookKey, HookStarted, HookStopped, Note
 from mirror.hooks import HookRunner, commands_after
 from mirror.hooks.due import MOST_ATTEMPTS, WAITS, next_try, verdict
 from mirror.service.wire import event_message, line, read_event
@@ -371,6 +371,7 @@ async def test_in_the_service_a_long_command_holds_up_no_other_subscription(mirr
         HookStarted(HookKey("all", "on_publish", "gpf", "R", "S"), 1),
         HookDone(HookKey("all", "on_complete", "gpf"), 0.5, "done"),
         HookFailed(HookKey("all", "on_failure", "gpf"), "why", 2, "2027-01-01T12:01:00.000000Z"),
+        HookStopped(HookKey("all", "on_failure", "gpf")),
     ],
 )
 def test_its_events_find_their_way_to_a_command_that_watches(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Commands that fail one after the other, are stopped by somebody, or call the mirror that runs them: no flood, and nothing hangs."""
+"""Commands that fail one after the other, are stopped by somebody, or call the mirror that runs them: no flood, no hang."""
 
 from __future__ import annotations
 

@@ -364,3 +364,36 @@ async def test_who_says_nothing_is_sent_away(served: Served, monkeypatch: pytest
     with suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
+
+
+async def test_who_takes_no_answers_is_sent_away(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks on and on and reads nothing. Who reads slowly is served to the end, and an idle connection is closed."""
+    monkeypatch.setattr("mirror.serving.listener._MOVES_WITHIN", 0.3)
+    monkeypatch.setattr("mirror.serving.listener._KEPT_ALIVE", 1.0)
+    listener = Listener(make_app(served.observer), Address("127.0.0.1", 0))
+    await listener.start()
+    address = ("127.0.0.1", int(listener.url.rpartition(":")[2]))
+    loop = asyncio.get_running_loop()
+    try:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            await loop.sock_connect(deaf, address)
+
+            async def ask_on() -> None:
+                while True:
+                    await loop.sock_sendall(deaf, b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(ask_on(), 30)
+        reader, writer = await asyncio.open_connection(*address, limit=1024)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        answers = 0
+        while block := await reader.read(8192):
+            answers += block.count(b"HTTP/1.1 200")
+            await asyncio.sleep(0.001)
+        assert 19 <= answers <= 21  # one may lie across two blocks; the end is that of an idle connection
+        writer.close()
+    finally:
+        await listener.stop()

@@ -82,6 +82,9 @@ def print_live(live: Mapping[str, Any]) -> None:
             rows.append((found["file"], size_text(found["size"]), share, speed, _time_left(found["eta"])))
         if rows:
             table(["file", "size", "done", "speed", "left"], rows, right=["size", "done", "speed", "left"], names=["file"])
+    for hook in live.get("hooks", ()):
+        about = f" for {hook['resource']}/{hook['sub_resource']}" if hook["sub_resource"] else ""
+        click.echo(clean(f"running {hook['hook']} of {hook['subscription']}{about} for {_time_left(hook['seconds'])}"))
     if live["waiting"]:
         click.echo(f"waiting for a turn: {count_text(live['waiting'], 'sync')}")
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from mirror.errors import IndexUnusable, Locked
-from mirror.events import Emit, HookDone, HookFailed, HookKey, HookStarted, Note
+from mirror.events import Emit, HookDone, HookFailed, HookKey, HookStarted, HookStopped, Note
 from mirror.hooks.brake import Hold, hold_after, hold_text, in_order, most_failures
 from mirror.hooks.command import Ended, Stop, run_command
 from mirror.hooks.due import HELD, command_of, next_try, verdict
@@ -286,7 +286,11 @@ class HookRunner:
         finally:
             stop.close()
         step("hook: ended")
-        await self._conclude(job, key, command[0], ended)
+        try:
+            await self._conclude(job, key, command[0], ended)
+        except (sqlite3.Error, OSError, IndexUnusable):
+            self._emit(HookStopped(key))  # it runs no more, though nobody knows how it ended
+            raise
         if cancelled:
             raise asyncio.CancelledError
         return ended
@@ -297,6 +301,7 @@ class HookRunner:
         words = self._masked(ended.output)[-_WORDS:]
         if ended.stopped:
             await self._write(partial(hook_jobs.broken_off, job=job))
+            self._emit(HookStopped(key))
         elif ended.problem is None:
             took = f"done in {ended.seconds:.1f} s" + (f": {words}" if words else "")
             await self._write(partial(hook_jobs.done, job=job, message=took, at=at))

@@ -231,6 +231,7 @@ def _of_service(observer: Observer) -> Iterator[Metric]:
     upstreams = observer.settings.upstream
     yield _gauge("running", "Whether a sync is under way.", (), [((), snapshot.run is not None)])
     yield _gauge("queue_length", "Syncs that wait for their turn.", (), [((), service.waiting())])
+    yield _gauge("hooks_running", "Commands of hooks that run.", (), [((), len(snapshot.hooks))])
     yield _gauge("transfers", "Files that are being fetched.", (), [((), len(snapshot.transfers))])
     yield _gauge(
         "receive_bytes_per_second",

@@ -281,6 +281,13 @@ class HookFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HookStopped(Event):
+    """A command was ended before its time, as somebody has asked for it or the program ends; it counts for nothing."""
+
+    key: HookKey
+
+
+@dataclass(frozen=True, slots=True)
 class Note(Event):
     """A line for people: something they would want to know."""
 

@@ -118,6 +118,12 @@ def test_at_the_end_of_its_time_it_is_asked_to_go(tmp_path: Path, stop: Stop) ->
     assert ended.output == "begun\nrolled back"
 
 
+def test_a_time_of_a_month_is_waited_for(tmp_path: Path, stop: Stop) -> None:
+    """In milliseconds it is more than the system can count."""
+    ended = shell(tmp_path, stop, "sleep 0.1; echo done", timeout=30 * 86_400)
+    assert (ended.problem, ended.output) == (None, "done")
+
+
 def test_who_does_not_go_is_killed_with_all_its_children(tmp_path: Path, stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mirror.hooks.command._PATIENCE", 0.3)
     script = "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > child; sleep 60; sleep 60' & sleep 60; sleep 60"
@@ -184,13 +190,17 @@ def test_no_key_of_ours_reaches_it() -> None:
         "INSPIRE_MIRROR_upstream__geopf__api_key": "secret",
         "NOTIFY_SOCKET": "/run/notify",
         "WATCHDOG_USEC": "1",
+        "WATCHDOG_PID": "1",
+        "LISTEN_FDS": "1",
+        "CREDENTIALS_DIRECTORY": "/d",
+        "JOURNAL_STREAM": "8:1",
+        "INVOCATION_ID": "0",
     }
     theirs = {
         "INSPIRE_MIRROR_ROOT": "/m",
         "INSPIRE_MIRROR_CONFIG": "/c",
         "PGPASSFILE": "/p",
         "MY_API_KEY": "mine",
-        "CREDENTIALS_DIRECTORY": "/d",
     }
     made = environment_for({**ours, **theirs}, "on_publish", 2, {"path": "/x", "sub_resource": "S"})
     facts = {

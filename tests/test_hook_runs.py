@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from mirror.events import Event, HookDone, HookFailed, HookKey, HookStarted
-from mirror.hooks import HookRunner
+from mirror.events import Event, HookDone, HookFailed, HookKey, HookStarted, HookStopped, Note
+from mirror.hooks import HookRunner, commands_after
 from mirror.hooks.due import MOST_ATTEMPTS, WAITS, next_try, verdict
 from mirror.service.wire import event_message, line, read_event
 from mirror.settings import Settings, Subscription, from_mapping
@@ -261,6 +261,18 @@ async def test_an_interrupt_while_commands_run_is_an_outcome(mirror: Hooked, log
     assert mirror.jobs() == [("all", "on_publish", ALPHA.id, None)]
 
 
+async def test_whatever_goes_wrong_ends_in_a_report(mirror: Hooked) -> None:
+    """A row that nobody of ours has written: who waits for the commands hears of it all the same."""
+    mirror.tables = {"all": {"resources": ["BDALPHA"], "on_complete": ["true"]}}
+    report = await mirror.sync()
+    with closing(sqlite3.connect(mirror.root / FILE)) as other, other:
+        other.execute("UPDATE hook_jobs SET facts = '[]'")
+    report = await commands_after(report, mirror.settings, (), emit=mirror.events.append, now=mirror.clock)
+    assert report.outcome == "incomplete"
+    assert "commands could not be run: a mistake in this program (TypeError: " in report.reason
+    assert any(isinstance(event, Note) and event.level == "warning" for event in mirror.events)
+
+
 # For the service
 
 
@@ -359,6 +371,7 @@ async def test_in_the_service_a_long_command_holds_up_no_other_subscription(mirr
         HookStarted(HookKey("all", "on_publish", "gpf", "R", "S"), 1),
         HookDone(HookKey("all", "on_complete", "gpf"), 0.5, "done"),
         HookFailed(HookKey("all", "on_failure", "gpf"), "why", 2, "2027-01-01T12:01:00.000000Z"),
+        HookStopped(HookKey("all", "on_failure", "gpf")),
     ],
 )
 def test_its_events_find_their_way_to_a_command_that_watches(event: Event) -> None:

@@ -59,6 +59,9 @@ def test_a_failure_is_exit_code_1_and_shows_everywhere(upstream: FakeUpstream, t
         in outcome.err
     )
     assert "all files are here, but 1 command failed" in outcome.err
+    again = run("sync", cwd=tmp_path).out
+    assert "incomplete: 1 of 1 wanted file here and verified; " in again
+    assert again.rstrip().endswith(" s; 1 command failed")
     status = run("status", cwd=tmp_path)
     (line,) = [line for line in status.out.splitlines() if line.startswith("failing since ")]
     assert (

@@ -106,7 +106,9 @@ def test_a_command_that_goes_on_without_us_is_ended_before_the_next(upstream: Fa
     killed = Killed(tmp_path / "killed", upstream, syncs)
     waiting = killed.folder / "waiting"
     os.mkfifo(waiting)
-    killed.then = f"echo $$ > {waiting}; sleep 600; sleep 600"
+    lock = killed.folder / "root" / ".staging" / "hooks" / "all" / "lock"
+    noted = f"until grep -qs $$ {lock}; do sleep 0.01; done"  # from then on who comes next knows of it
+    killed.then = f"{noted}; echo $$ > {waiting}; sleep 600; sleep 600"
     orphan = 0
 
     def strike(kill: Callable[[], None]) -> None:
@@ -119,7 +121,7 @@ def test_a_command_that_goes_on_without_us_is_ended_before_the_next(upstream: Fa
 
     assert killed.sync(FIRST, started=strike, hooks=True) == -9
     os.kill(orphan, 0)  # it does go on
-    killed.then = f"case $(cut -d' ' -f3 /proc/{orphan}/stat) in ''|Z) ;; *) echo > {killed.folder}/together;; esac"
+    killed.then = f"case $(cut -d' ' -f3 /proc/{orphan}/stat) in ''|X|Z) ;; *) echo > {killed.folder}/together;; esac"
     killed.run_due()
     assert not (killed.folder / "together").exists()
     assert [one["attempt"] for one in told(killed.log)] == [1, 2, 1]

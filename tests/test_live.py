@@ -14,6 +14,11 @@ from mirror.events import (
     Event,
     Failed,
     FileKey,
+    HookDone,
+    HookFailed,
+    HookKey,
+    HookStarted,
+    HookStopped,
     Planned,
     Published,
     Requested,
@@ -32,6 +37,9 @@ from .mirrored import LONG_AFTER, Mirrored
 from .upstream import FakeUpstream, simple_catalogue
 
 ONE, TWO = (FileKey("gpf", "R", "S", name) for name in ("one.7z", "two.7z"))
+
+
+RUN = HookKey("lidar", "on_complete", "gpf")
 
 
 class World:
@@ -112,6 +120,31 @@ def test_walls_are_there_until_they_are_over() -> None:
     assert [(wall.upstream, wall.seconds) for wall in world.live.snapshot().walls] == [("gpf", 2.0)]
     world.time += 3
     assert world.live.snapshot().walls == ()
+
+
+def test_commands_are_there_while_they_run_whatever_runs_beside_them() -> None:
+    world = World()
+    keys = [HookKey("lidar", "on_publish", "gpf", "R", f"S{number}") for number in range(3)]
+    world.tell(HookStarted(keys[0], 1), HookStarted(keys[1], 1), HookStarted(keys[2], 1), HookStarted(RUN, 1))
+    world.tell(RunBegan(("topo",), "schedule"), RunEnded(("topo",), "complete", "", 1.0, 0, 0))
+    world.time += 3
+    assert {(hook.sub_resource, hook.seconds) for hook in world.live.snapshot().hooks} == {
+        ("S0", 3.0),
+        ("S1", 3.0),
+        ("S2", 3.0),
+        ("", 3.0),
+    }
+    world.tell(HookDone(keys[0], 3.0, ""), HookFailed(keys[1], "why", 1, None), HookStopped(keys[2]))
+    assert world.live.snapshot().as_json()["hooks"] == [
+        {
+            "subscription": "lidar",
+            "hook": "on_complete",
+            "upstream": "gpf",
+            "resource": None,
+            "sub_resource": None,
+            "seconds": 3.0,
+        }
+    ]
 
 
 def test_a_snapshot_is_json() -> None:

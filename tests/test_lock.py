@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from mirror.errors import GuardRefused, Locked
-from mirror.store.index import FILE
+from mirror.errors import GuardRefused, IndexUnusable, Locked
+from mirror.store.index import FILE, Index, writing_beside
 from mirror.store.lock import is_locked, root_lock
 from mirror.store.query import Filters, Reader
 from mirror.sync import hold_lock
@@ -92,6 +92,25 @@ def test_looking_whether_it_is_locked_turns_nobody_away(tmp_path: Path) -> None:
         looking.set()
         thread.join()
     assert not is_locked(tmp_path)
+
+
+def test_a_pipe_in_the_place_of_the_lock_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / ".staging").mkdir()
+    os.mkfifo(tmp_path / ".staging" / "lock")
+    assert not is_locked(tmp_path)
+
+
+@pytest.mark.parametrize("name", [FILE, f"{FILE}-wal"])
+def test_a_pipe_in_the_place_of_the_index_is_refused(name: str, tmp_path: Path) -> None:
+    """By who reads, by who writes, and by who writes beside a run: each would wait for ever."""
+    os.mkfifo(tmp_path / name)
+    words = f"{name} is a pipe, a socket or a device, .*; move it away"
+    with pytest.raises(IndexUnusable, match=words):
+        Reader(tmp_path)
+    with pytest.raises(IndexUnusable, match=words):
+        Index(tmp_path)
+    with pytest.raises(IndexUnusable, match=words), writing_beside(tmp_path):
+        pass
 
 
 def test_a_root_that_cannot_be_written_is_refused_with_its_path(tmp_path: Path) -> None:

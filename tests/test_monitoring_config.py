@@ -25,7 +25,7 @@ from mirror.observing.observer import Observer
 from mirror.observing.textfile import write_textfile
 from mirror.serving.app import make_app
 from mirror.serving.listener import Listener
-from mirror.settings import from_mapping
+from mirror.settings import from_mapping, load, warnings
 from mirror.settings.addresses import Address
 from mirror.sync import sync
 
@@ -263,6 +263,21 @@ def test_a_textfile_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
         done = run("sync", cwd=tmp_path)
     assert done.code == 0
     assert re.search(r"^warning: \[service\] textfile: cannot write .*nowhere", done.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize("place", ["mirror/data/x.prom", "mirror/x.prom", "link/x.prom", "metrics.txt", "mirror/index.sqlite"])
+def test_a_textfile_never_takes_the_place_of_what_is_in_the_mirror(place: str, tmp_path: Path) -> None:
+    """Nor of anything that is no file of metrics; the config is told so, and so is each sync."""
+    (tmp_path / "link").symlink_to("mirror/data")
+    (tmp_path / "mirror" / "data").mkdir(parents=True)
+    with FakeUpstream(simple_catalogue(1, 1, 1)).in_thread() as fake:
+        config = write_config(tmp_path, fake.url, f'daily]\nresources = ["*"]\n\n[service]\ntextfile = "{place}"')
+        done = run("sync", cwd=tmp_path)
+    assert done.code == 0
+    assert re.search(r"^warning: \[service\] textfile: nothing is written there: .*", done.err, re.MULTILINE)
+    assert not list(tmp_path.rglob("*.prom"))
+    assert run("verify", "--full", cwd=tmp_path).code == 0
+    assert any("[service] textfile: nothing is written there" in line for line in warnings(load(config, {})))
 
 
 def test_without_textfile_nothing_is_written(tmp_path: Path) -> None:

@@ -229,6 +229,9 @@ def test_a_command_that_takes_long_holds_up_no_sync_and_ends_with_the_service(fo
         service.wait_log("complete after")
         service.wait_until(lambda: (folder / "began").exists() and (folder / "began").read_text(), "the command")
         pid = int((folder / "began").read_text())
+        (hook,) = run("status", "--json", cwd=folder).json["live"]["hooks"]
+        assert (hook["subscription"], hook["hook"], hook["seconds"] >= 0) == ("all", "on_publish", True)
+        assert f"running on_publish of all for {hook['resource']}/{hook['sub_resource']} for " in run("status", cwd=folder).out
         with service.sync():
             service.wait_log("complete after", after=len(service.log))
         assert service.end() == 0

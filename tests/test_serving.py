@@ -19,9 +19,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mirror.errors import ConfigError
-from mirror.events import Event, Note, Walled
+from mirror.events import Event, Note, RunEnded, Walled
 from mirror.hooks import sync_with_hooks
 from mirror.observing.observer import Observer
+from mirror.observing.standings import failing_hooks
 from mirror.serving.app import Shared, make_app
 from mirror.serving.listener import Listener
 from mirror.settings.addresses import Address
@@ -171,6 +172,32 @@ async def test_a_command_that_fails_is_told_by_its_name(served: Served) -> None:
     assert (status, [reason["code"] for reason in document["reasons"]]) == (200, ["hooks"])
     assert document["reasons"][0]["message"] == "a command fails: on_complete of daily"
     assert "inspire_mirror_hooks_failing 1.0" in (await served.get("/metrics"))[2]
+
+
+async def test_a_command_that_fails_alike_for_many_is_told_once(served: Served) -> None:
+    """The metric counts them all."""
+    served.mirror.tables = {"daily": {**EVERYTHING, "schedule": "daily 03:15", "on_publish": ["/bin/false"]}}
+    await sync_with_hooks(served.mirror.settings, emit=served.observer, now=served.mirror.clock, patience=HASTE)
+    _, document = await served.health()
+    (message,) = [reason["message"] for reason in document["reasons"] if reason["code"] == "hooks"]
+    assert message.startswith("a command fails: on_publish of daily for BDALPHA/")
+    assert message.endswith(" and 2 more")
+    assert "inspire_mirror_hooks_failing 3.0" in (await served.get("/metrics"))[2]
+    (shown,) = failing_hooks(served.observer.status()["hooks"])
+    assert (shown["sub_resource"].endswith(" and 2 more"), shown["attempts"]) == (True, 1)
+
+
+async def test_a_root_that_goes_before_anybody_has_asked_fails(served: Served, tmp_path: Path) -> None:
+    """An unmounted disk under a running service is no mirror that was never synced."""
+    await served.sync()
+    served.observer(RunEnded(("daily",), "complete", "", 1.0, 1, 1))
+    (tmp_path / "root").rename(tmp_path / "gone")
+    status, codes = await served.codes()
+    assert (status, "index" in codes, "no-index" in codes) == (503, True, False)
+    (tmp_path / "gone").rename(tmp_path / "root")
+    fresh = Observer(served.mirror.settings, now=served.mirror.clock)
+    (tmp_path / "root").rename(tmp_path / "gone")
+    assert fresh.health().status == "failing"
 
 
 # -- metrics
@@ -337,3 +364,36 @@ async def test_who_says_nothing_is_sent_away(served: Served, monkeypatch: pytest
     with suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
+
+
+async def test_who_takes_no_answers_is_sent_away(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks on and on and reads nothing. Who reads slowly is served to the end, and an idle connection is closed."""
+    monkeypatch.setattr("mirror.serving.listener._MOVES_WITHIN", 0.3)
+    monkeypatch.setattr("mirror.serving.listener._KEPT_ALIVE", 1.0)
+    listener = Listener(make_app(served.observer), Address("127.0.0.1", 0))
+    await listener.start()
+    address = ("127.0.0.1", int(listener.url.rpartition(":")[2]))
+    loop = asyncio.get_running_loop()
+    try:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            await loop.sock_connect(deaf, address)
+
+            async def ask_on() -> None:
+                while True:
+                    await loop.sock_sendall(deaf, b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(ask_on(), 30)
+        reader, writer = await asyncio.open_connection(*address, limit=1024)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        answers = 0
+        while block := await reader.read(8192):
+            answers += block.count(b"HTTP/1.1 200")
+            await asyncio.sleep(0.001)
+        assert 19 <= answers <= 21  # one may lie across two blocks; the end is that of an idle connection
+        writer.close()
+    finally:
+        await listener.stop()

@@ -7,6 +7,7 @@ from typing import Any
 
 from mirror.cli.render import clean, one_line, show, table
 from mirror.language import ENGLISH, Language
+from mirror.observing.standings import failing_hooks
 from mirror.phrases import (
     availability,
     day,
@@ -50,7 +51,7 @@ def print_standings(document: Mapping[str, Any], language: Language = ENGLISH) -
         phrase("not unpacked: {unit}: {reason}", unit=f"{failed['resource']}/{failed['sub_resource']}", reason=failed["reason"])
         for failed in document["not_unpacked"]
     ]
-    lines += [_hook_line(hook) for hook in document["hooks"] if hook["state"] != "waiting"]
+    lines += [_hook_line(hook) for hook in failing_hooks(document["hooks"])]
     lines += [
         phrase(
             "not listed: {what} of {upstream}: {reason}",
@@ -172,9 +173,20 @@ def print_live(live: Mapping[str, Any], language: Language = ENGLISH) -> None:
         if rows:
             numbers = phrase("size"), phrase("done"), phrase("speed"), phrase("left")
             table([phrase("file"), *numbers], rows, right=numbers, names=[phrase("file")], language=language)
+    for hook in live.get("hooks", ()):
+        show(clean(language.put(_running_hook_line(hook))))
     if live["waiting"]:
         syncs = plural(live["waiting"], "{n} sync", "{n} syncs")
         show(language.put(phrase("waiting for a turn: {syncs}", syncs=syncs)))
+
+
+def _running_hook_line(hook: Mapping[str, Any]) -> str:
+    facts = {"hook": hook["hook"], "subscription": hook["subscription"], "span": span(hook["seconds"])}
+    if not hook["sub_resource"]:
+        line: str = phrase("running {hook} of {subscription} for {span}", **facts)
+        return line
+    unit = f"{hook['resource']}/{hook['sub_resource']}"
+    return phrase("running {hook} of {subscription} for {unit} for {span}", **facts, unit=unit)
 
 
 def _run_line(run: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 _KEPT = 16 * 1024  # bytes of output, the last
 _BLOCK = 64 * 1024
 _PATIENCE = 10.0  # seconds between being asked to end and being ended, at the end of its time
+_LONGEST_WAIT = 3600.0  # seconds at a time: the system counts them in an int of milliseconds
 _HASTE = 3.0  # the same when the program itself is to end
 _UNSEEN = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
@@ -150,7 +151,7 @@ class _Running:
     def _watch(self, selector: selectors.BaseSelector, until_time: float, *, until: Sequence[int]) -> set[int]:
         """Take in output until one of the descriptors `until` is ready, time is up (an empty set), or without any, all is read."""
         while (left := until_time - time.monotonic()) > 0:
-            ready = {key.fd for key, _ in selector.select(left)}
+            ready = {key.fd for key, _ in selector.select(min(left, _LONGEST_WAIT))}
             if self._output in ready and not self._take():
                 selector.unregister(self._output)
                 self._open = False

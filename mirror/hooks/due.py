@@ -15,6 +15,10 @@ MOST_ATTEMPTS: Final = 20
 """Some four days; then it is given up, until there is something new to run it for or somebody asks for it."""
 
 
+HELD: Final = WAITS[-1]
+"""For which commands that somebody has stopped wait, unless a sync comes before."""
+
+
 def verdict(
     job: HookJob, subscription: Subscription | None, *, at: datetime, retry: bool = False
 ) -> Literal["due", "later", "void"]:
@@ -28,7 +32,7 @@ def verdict(
             return "void"
         if (subscription.publish == "whole" and not job.whole) or (subscription.extract and not job.unpacked):
             return "later"
-    if job.outcome is None or retry:
+    if retry or (job.outcome is None and job.next_try is None):
         return "due"
     if job.next_try is None:
         return "later"

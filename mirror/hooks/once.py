@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mirror.amounts import count_text
 from mirror.errors import IndexUnusable, Locked
 from mirror.events import Emit, Note
 from mirror.hooks.runner import HookRunner, HookSummary, when_text
+from mirror.hooks.surroundings import hook_around
 from mirror.settings import Settings
 from mirror.store.hook_jobs import HookJob
 from mirror.sync import Clock, Failure, Report, sync, utc_now
@@ -29,20 +31,42 @@ async def sync_with_hooks(
     """As `sync`, and then, without its lock, what is due of the commands of these subscriptions; `retry` is for them as well.
 
     A command that fails, or has failed and waits for its next try, makes a run that was complete incomplete. None is run after an
-    interrupt. Raises what `sync` raises.
+    interrupt, and none within a command of this same mirror, which would wait for itself. Raises what `sync` raises.
     """
+    around = hook_around(os.environ, settings.root)
+    if around:
+        settings = _without_endings(settings)
     report = await sync(settings, names, emit=emit, wait=wait, now=now, patience=patience, retry=retry)
+    if around:
+        emit(Note(f"commands are left to who runs {around}, which has called this sync and would be waited for", "notice"))
+        return report
     return await commands_after(report, settings, names, emit=emit, now=now, retry=retry)
 
 
+def _without_endings(settings: Settings) -> Settings:
+    """Without the commands for how a run ends: one of them that syncs would be its own cause for ever."""
+    tables = {name: table.model_copy(update={"on_complete": (), "on_failure": ()}) for name, table in settings.subscription.items()}
+    return settings.model_copy(update={"subscription": tables})
+
+
 async def commands_after(
-    report: Report, settings: Settings, names: Sequence[str], *, emit: Emit, now: Clock = utc_now, retry: bool = False
+    report: Report,
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    emit: Emit,
+    now: Clock = utc_now,
+    retry: bool = False,
+    withdrawn: Callable[[], bool] = lambda: True,
 ) -> Report:
-    """Run what is due of the commands of these subscriptions after the sync that `report` is of; see `sync_with_hooks`."""
+    """Run what is due of the commands of these subscriptions after the sync that `report` is of; see `sync_with_hooks`.
+
+    Cancelled, it asks whether they were `withdrawn`: then they wait for the next sync, else whoever comes next takes them up.
+    """
     if report.outcome == "interrupted":
         return report
     try:
-        summary = await HookRunner(lambda: settings, emit, now).run_due(names or None, retry=retry)
+        summary = await HookRunner(lambda: settings, emit, now).run_due(names or None, retry=retry, withdrawn=withdrawn)
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) is not None:
             task.uncancel()
@@ -52,6 +76,11 @@ async def commands_after(
     except (sqlite3.Error, OSError, IndexUnusable, Locked) as error:
         emit(Note(f"commands could not be run, and are left to the next sync: {error}", "warning"))
         _fall_short(report, f"all files are here, but commands could not be run: {error}")
+        return report
+    except Exception as error:  # a mistake of ours: what was synced is here all the same, and whoever waits has to hear of it
+        what = f"a mistake in this program ({type(error).__name__}: {error}); please report it"
+        emit(Note(f"commands could not be run, and are left to the next sync: {what}", "warning"))
+        _fall_short(report, f"all files are here, but commands could not be run: {what}")
         return report
     _account_for(summary, report)
     return report

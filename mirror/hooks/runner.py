@@ -6,18 +6,20 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mirror.errors import IndexUnusable, Locked
-from mirror.events import Emit, HookDone, HookFailed, HookKey, HookStarted, Note
+from mirror.events import Emit, HookDone, HookFailed, HookKey, HookStarted, HookStopped, Note
+from mirror.hooks.brake import Hold, hold_after, hold_text, in_order, most_failures
 from mirror.hooks.command import Ended, Stop, run_command
-from mirror.hooks.due import command_of, next_try, verdict
+from mirror.hooks.due import HELD, command_of, next_try, verdict
 from mirror.hooks.manifest import Manifest, manifest_of
 from mirror.hooks.surroundings import environment_for
 from mirror.hooks.turn import Turn, turn_of
@@ -27,17 +29,21 @@ from mirror.steps import step
 from mirror.store import hook_jobs
 from mirror.store.catalogue import to_text
 from mirror.store.hook_jobs import HookJob, open_jobs
-from mirror.store.index import connect_reader, is_busy, writing_beside
+from mirror.store.index import FILE, connect_reader, is_busy, writing_beside
 from mirror.store.lock import is_locked
 from mirror.sync import Clock
 
 AT_ONCE = 2
 """Commands at a time, over all subscriptions: what loads a database is heavy."""
 
+T = TypeVar("T")
+
 _LONGEST_SLEEP = timedelta(minutes=10)
 _AFTER_TROUBLE = 60.0  # seconds
 _TURN_POLL = 0.2
 _WORDS = 800  # characters of output that a failure is told with
+_READ_WAIT = 1.0
+_READS = 30  # tries, of a second each, to read what there is to do
 _WRITES = 6  # tries, of ten seconds each, to write down an outcome
 _TROUBLE = (sqlite3.Error, OSError, IndexUnusable, Locked)
 
@@ -50,6 +56,15 @@ class HookSummary:
     failing: tuple[HookJob, ...] = ()
 
 
+class _Streak:
+    """Of one pass, by hook: how many of its last commands failed, one after the other, and how many were left for later."""
+
+    def __init__(self) -> None:
+        self.failed: Counter[str] = Counter()
+        self.left: Counter[str] = Counter()
+        self.command: dict[str, tuple[str, ...]] = {}
+
+
 class HookRunner:
     """Runs the commands of subscriptions as their jobs in the index come due. It holds the lock of the root at no time."""
 
@@ -60,21 +75,36 @@ class HookRunner:
         self._now = now
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._woken = asyncio.Event()
+        self._left: Counter[str] = Counter()
+        self._holds: dict[tuple[str, str], Hold] = {}
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="hook")
 
     def wake(self) -> None:
         """There may be something to run: a sync has ended, or the settings have changed."""
         self._woken.set()
 
-    async def run_due(self, names: Collection[str] | None = None, *, retry: bool = False) -> HookSummary:
+    @contextmanager
+    def leaving(self, names: Collection[str]) -> Iterator[None]:
+        """Within, `run_forever` begins nothing of these subscriptions: another runner does, for somebody who waits."""
+        self._left.update(names)
+        try:
+            yield
+        finally:
+            self._left.subtract(names)
+            self.wake()
+
+    async def run_due(
+        self, names: Collection[str] | None = None, *, retry: bool = False, withdrawn: Callable[[], bool] = lambda: False
+    ) -> HookSummary:
         """Run once what is due, of these subscriptions or of all; with `retry` also what failed and waits, or was given up.
 
         Where another process runs commands of a subscription, it waits for its turn. Cancelled, it ends the commands that run,
-        within five seconds, and leaves them to the next time.
+        within five seconds, and leaves them to the next time; where `withdrawn` says by then that somebody wanted them stopped,
+        they wait for the next sync, or for six hours.
         """
-        chosen = [job.subscription for job in self._jobs() if names is None or job.subscription in names]
-        ran = sum(await _all([self._pass(name, retry=retry) for name in dict.fromkeys(chosen)]))
-        failing = tuple(job for job in self._jobs(*chosen) if job.outcome in ("failed", "given-up")) if chosen else ()
+        chosen = [job.subscription for job in await self._jobs() if names is None or job.subscription in names]
+        ran = sum(await _all([self._pass(name, retry=retry, withdrawn=withdrawn) for name in dict.fromkeys(chosen)]))
+        failing = tuple(job for job in await self._jobs(*chosen) if job.outcome in ("failed", "given-up")) if chosen else ()
         return HookSummary(ran, failing)
 
     async def run_forever(self) -> None:
@@ -83,9 +113,9 @@ class HookRunner:
         try:
             while True:
                 self._woken.clear()
-                due, pause = self._outlook()
+                due, pause = await self._outlook()
                 for name in due:
-                    if name not in lanes:
+                    if name not in lanes and not self._left[name]:
                         lanes[name] = asyncio.create_task(self._lane(name))
                 await self._something_happens(lanes, pause)
         finally:
@@ -111,47 +141,99 @@ class HookRunner:
 
     # -- what there is to do
 
-    def _jobs(self, *names: str) -> list[HookJob]:
+    async def _jobs(self, *names: str) -> list[HookJob]:
         root = self._settings().root
+        if not (root / FILE).exists():
+            return []  # nothing to start a thread for
         try:
-            with closing(connect_reader(root)) as connection:
-                return [
-                    job for job in open_jobs(connection, run_under_way=is_locked(root)) if not names or job.subscription in names
-                ]
+            jobs = await self._ask(lambda connection: open_jobs(connection, run_under_way=is_locked(root)))
         except IndexUnusable:
             return []  # nothing is here yet, or a sync has to build the index anew first
+        return [job for job in jobs if not names or job.subscription in names]
+
+    async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """The answer of the index. Who keeps it locked is waited for, in threads that soon end: a signal is heard meanwhile."""
+        for left in reversed(range(_READS)):
+            try:
+                return await asyncio.to_thread(self._ask_now, question)
+            except (sqlite3.Error, Locked) as error:
+                if not left or not (isinstance(error, Locked) or is_busy(error)):
+                    raise
+        raise AssertionError
+
+    def _ask_now(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        with closing(connect_reader(self._settings().root, wait=_READ_WAIT)) as connection:
+            return question(connection)
 
     def _verdict(self, job: HookJob, *, retry: bool = False) -> str:
         return verdict(job, self._settings().subscription.get(job.subscription), at=self._now(), retry=retry)
 
-    def _outlook(self) -> tuple[set[str], float]:
+    def _is_held(self, job: HookJob) -> bool:
+        """Whether a job that is due waits for better times, as the last ones of its hook have failed."""
+        hold = self._holds.get((job.subscription, job.hook))
+        return hold is not None and hold.holds(command_of(job, self._settings().subscription[job.subscription]), self._now())
+
+    async def _outlook(self) -> tuple[set[str], float]:
         """The subscriptions that have something due, and for how many seconds there is nothing else to do."""
         try:
-            jobs = self._jobs()
+            jobs = await self._jobs()
         except _TROUBLE as error:
             self._emit(Note(f"the index cannot be asked which commands are due: {error}", "warning"))
             return set(), _AFTER_TROUBLE
-        due = {job.subscription for job in jobs if self._verdict(job) != "later"}
+        verdicts = [(job, self._verdict(job)) for job in jobs]
+        due = {job.subscription for job, found in verdicts if found == "void" or (found == "due" and not self._is_held(job))}
         at = self._now()
-        waits = [job.next_try - at for job in jobs if job.next_try is not None and job.next_try > at]
+        moments = [*(job.next_try for job in jobs if job.next_try is not None), *(hold.until for hold in self._holds.values())]
+        waits = [moment - at for moment in moments if moment > at]
         return due, min([_LONGEST_SLEEP, *waits]).total_seconds()
 
     # -- doing it
 
-    async def _pass(self, name: str, *, retry: bool) -> int:
+    async def _pass(self, name: str, *, retry: bool, withdrawn: Callable[[], bool] = lambda: False) -> int:
         """Run what is due of a subscription, each once, and what comes up meanwhile; returns how many commands were run."""
-        ran, tried = 0, set[int]()
+        ran, tried, streak = 0, set[int](), _Streak()
         async with self._turn(name) as turn:
-            while jobs := [job for job in self._jobs(name) if job.id not in tried]:
-                tried.update(job.id for job in jobs)
-                for job in jobs:
-                    async with self._slots:
-                        match self._verdict(job, retry=retry):
-                            case "due":
-                                ran += await self._run(job, self._settings(), turn)
-                            case "void":
-                                await self._write(partial(hook_jobs.dropped, job=job))
+            try:
+                while jobs := [job for job in await self._jobs(name) if job.id not in tried]:
+                    tried.update(job.id for job in jobs)
+                    for job in in_order(jobs):
+                        async with self._slots:
+                            ran += await self._take(job, turn, streak, retry=retry)
+            except asyncio.CancelledError:
+                if withdrawn():
+                    at = self._now()
+                    await self._write(partial(hook_jobs.held, subscription=name, until=at + HELD, at=at))
+                raise
+        self._hold_back(name, streak)
         return ran
+
+    async def _take(self, job: HookJob, turn: Turn, streak: _Streak, *, retry: bool) -> bool:
+        """Run a job if it is due; returns whether it was run."""
+        found = self._verdict(job, retry=retry)
+        if found == "void":
+            await self._write(partial(hook_jobs.dropped, job=job))
+        if found != "due" or self._is_held(job):
+            return False
+        if streak.failed[job.hook] >= most_failures(self._holds.get((job.subscription, job.hook))):
+            streak.left[job.hook] += 1
+            streak.command[job.hook] = command_of(job, self._settings().subscription[job.subscription])
+            return False
+        ended = await self._run(job, self._settings(), turn)
+        if ended is None:
+            return False
+        streak.failed[job.hook] += 1
+        if ended.problem is None:
+            streak.failed[job.hook] = 0
+            self._holds.pop((job.subscription, job.hook), None)
+        return True
+
+    def _hold_back(self, name: str, streak: _Streak) -> None:
+        """After a pass: the hooks of which something was left wait, and no other that was run does."""
+        for hook, failures in streak.failed.items():
+            before = self._holds.pop((name, hook), None)
+            if left := streak.left[hook]:
+                hold = self._holds[name, hook] = hold_after(before, failures, streak.command[hook], self._now())
+                self._emit(Note(hold_text(hold, name, left), "warning"))
 
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[Turn]:
@@ -168,16 +250,16 @@ class HookRunner:
                 self._emit(Note(f"waiting for the commands of {name} that another process runs"))
             await asyncio.sleep(_TURN_POLL)
 
-    async def _run(self, job: HookJob, settings: Settings, turn: Turn) -> bool:
+    async def _run(self, job: HookJob, settings: Settings, turn: Turn) -> Ended | None:
         """Run a job, unless it is no longer what it was. Settings that change meanwhile are for the next one."""
         subscription = settings.subscription[job.subscription]
         try:
-            manifest = await asyncio.to_thread(_read_manifest, job, settings)
+            manifest: Manifest = await self._ask(partial(manifest_of, root=settings.root, job=job, subscription=subscription))
         except LookupError:
-            return False
+            return None
         try:
             if not await self._write(partial(hook_jobs.begun, job=job, at=self._now())):
-                return False
+                return None
         except asyncio.CancelledError:
             await self._write(partial(hook_jobs.broken_off, job=job))
             raise
@@ -204,10 +286,14 @@ class HookRunner:
         finally:
             stop.close()
         step("hook: ended")
-        await self._conclude(job, key, command[0], ended)
+        try:
+            await self._conclude(job, key, command[0], ended)
+        except (sqlite3.Error, OSError, IndexUnusable):
+            self._emit(HookStopped(key))  # it runs no more, though nobody knows how it ended
+            raise
         if cancelled:
             raise asyncio.CancelledError
-        return True
+        return ended
 
     async def _conclude(self, job: HookJob, key: HookKey, program: str, ended: Ended) -> None:
         """Write down how a command ended, then say so."""
@@ -215,6 +301,7 @@ class HookRunner:
         words = self._masked(ended.output)[-_WORDS:]
         if ended.stopped:
             await self._write(partial(hook_jobs.broken_off, job=job))
+            self._emit(HookStopped(key))
         elif ended.problem is None:
             took = f"done in {ended.seconds:.1f} s" + (f": {words}" if words else "")
             await self._write(partial(hook_jobs.done, job=job, message=took, at=at))
@@ -252,11 +339,6 @@ class HookRunner:
                 if not left or not is_busy(error):
                     raise
         raise AssertionError
-
-
-def _read_manifest(job: HookJob, settings: Settings) -> Manifest:
-    with closing(connect_reader(settings.root)) as connection:
-        return manifest_of(connection, settings.root, job, settings.subscription[job.subscription])
 
 
 async def _to_its_end(work: asyncio.Future[Ended], stop: Stop) -> tuple[Ended, bool]:

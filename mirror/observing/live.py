@@ -14,6 +14,11 @@ from mirror.events import (
     Event,
     Failed,
     FileKey,
+    HookDone,
+    HookFailed,
+    HookKey,
+    HookStarted,
+    HookStopped,
     Planned,
     Published,
     Requested,
@@ -73,6 +78,10 @@ _HEARD = frozenset(
         Stage,
         RunBegan,
         RunEnded,
+        HookStarted,
+        HookDone,
+        HookFailed,
+        HookStopped,
     }
 )
 
@@ -121,6 +130,18 @@ class LiveRun:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveHook:
+    """A command that runs, since so many seconds. `resource` and `sub_resource` are empty where it is about a run."""
+
+    subscription: str
+    hook: Literal["on_publish", "on_failure", "on_complete"]
+    upstream: str
+    resource: str
+    sub_resource: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One look at what is going on. `run` is None while nothing runs."""
 
@@ -128,6 +149,7 @@ class Snapshot:
     run: LiveRun | None
     transfers: tuple[LiveTransfer, ...]
     walls: tuple[LiveWall, ...]
+    hooks: tuple[LiveHook, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Ready for JSON: moments in ISO 8601, speeds and seconds rounded."""
@@ -140,6 +162,9 @@ class Snapshot:
             "run": run,
             "transfers": [_rounded(asdict(transfer)) for transfer in self.transfers],
             "walls": [_rounded(asdict(wall)) for wall in self.walls],
+            "hooks": [
+                {name: None if value == "" else value for name, value in _rounded(asdict(hook)).items()} for hook in self.hooks
+            ],
         }
 
 
@@ -170,6 +195,7 @@ class Live:
         self._clock = clock
         self._now = now
         self._walls: dict[str, float] = {}
+        self._hooks: dict[HookKey, float] = {}  # with when each began: they outlast the run that gave rise to them
         self._meter = Meter(clock)
         self._running = False
         self._reset((), "")
@@ -215,6 +241,10 @@ class Live:
                 self._stage = name
                 if name == "unpacking":
                     self._transfers = {}
+            case HookStarted(key, _):
+                self._hooks[key] = self._clock()
+            case HookDone(key) | HookFailed(key) | HookStopped(key):
+                self._hooks.pop(key, None)
             case RunBegan(names, origin):
                 self._reset(names, origin)
                 self._running = True
@@ -256,7 +286,11 @@ class Live:
                 speed,
                 left / speed if left and speed and self._stage == "fetching" else None,
             )
-        return Snapshot(self._now(), run, transfers, walls)
+        hooks = tuple(
+            LiveHook(key.subscription, key.hook, key.upstream, key.resource, key.sub_resource, clock - began)
+            for key, began in tuple(self._hooks.items())
+        )
+        return Snapshot(self._now(), run, transfers, walls, hooks)
 
     def _look_at(self, key: FileKey, found: _Transfer, clock: float) -> LiveTransfer:
         speed = found.meter.speed()

@@ -122,7 +122,7 @@ def _of_mirror(observer: Observer, look: Look) -> Iterator[Metric]:
         ("upstream",),
         [((found.upstream,), found.since.timestamp()) for found in look.parked if found.since is not None],
     )
-    yield _gauge("hooks_failing", "Commands of hooks whose last try failed.", (), [((), len(look.failing_hooks))])
+    yield _gauge("hooks_failing", "Commands of hooks whose last try failed.", (), [((), look.hooks_failing)])
     yield from _of_subscriptions(look)
     yield from _of_runs(look)
     yield from _of_upstreams(observer, look)
@@ -231,6 +231,7 @@ def _of_service(observer: Observer) -> Iterator[Metric]:
     upstreams = observer.settings.upstream
     yield _gauge("running", "Whether a sync is under way.", (), [((), snapshot.run is not None)])
     yield _gauge("queue_length", "Syncs that wait for their turn.", (), [((), service.waiting())])
+    yield _gauge("hooks_running", "Commands of hooks that run.", (), [((), len(snapshot.hooks))])
     yield _gauge("transfers", "Files that are being fetched.", (), [((), len(snapshot.transfers))])
     yield _gauge(
         "receive_bytes_per_second",

@@ -13,19 +13,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mirror.errors import IndexMissing, MirrorError
-from mirror.events import Event
+from mirror.events import Event, RunEnded
 from mirror.observing.availability import Available, available, offline_hours
 from mirror.observing.counters import Counters
 from mirror.observing.health import Facts, Health, SubscriptionFacts, UpstreamFacts, judge
 from mirror.observing.live import Live
-from mirror.observing.standings import NextRuns, standings
+from mirror.observing.standings import NextRuns, failing_hooks, standings
 from mirror.settings import Settings
 from mirror.settings.hours import find_zone
 from mirror.store.catalogue import from_text
+from mirror.store.index import FILE
 from mirror.store.observed import Observed, ParkedCount, PastRun, StoredCount, UpstreamHour
 from mirror.store.query import Reader
 from mirror.sync import Clock, utc_now
 
+_WAIT = 5.0  # seconds for who keeps the index locked: whoever asks about health wants to hear that it is
 _LOOK_BACK = timedelta(days=30)
 _SILENT_WITHIN = timedelta(days=1)
 
@@ -54,7 +56,9 @@ class Look:
     subscriptions: Sequence[SubscriptionFacts] = ()
     available: Sequence[Available] = ()
     failing_hooks: Sequence[str] = ()
-    """The commands whose last try failed, in words for people."""
+    """The commands whose last try failed, in words for people; those that fail in the same way for many things are one."""
+
+    hooks_failing: int = 0
 
     silent: dict[str, int] = field(default_factory=dict)
     """The last hours, of one day, in which each upstream was asked and answered nothing."""
@@ -86,11 +90,18 @@ class Observer:
         self.service = service or Service()
         self._now = now
         self._seen = False
+        self.remember_index()
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
         self.counters(event)
         self.live(event)
+        if isinstance(event, RunEnded):
+            self.remember_index()
+
+    def remember_index(self) -> None:
+        """If there is an index now, that it is gone later is a fault, whether or not somebody has asked meanwhile."""
+        self._seen = self._seen or (self.settings.root / FILE).exists()
 
     def status(self) -> dict[str, Any]:
         """The document of `status --json`, and what is going on in `live`. Raises IndexUnusable, Locked."""
@@ -134,7 +145,7 @@ class Observer:
         """Ask index and disk."""
         at, disk = self._now(), _disk(self.settings)
         try:
-            reader = Reader(self.settings.root)
+            reader = Reader(self.settings.root, wait=_WAIT)
         except IndexMissing as error:
             # A disk that is not mounted looks like a mirror that was never synced, but for who has seen it before.
             gone = self._seen or (self.settings.root / "data").is_dir()
@@ -157,6 +168,7 @@ class Observer:
         first = {
             name: observed.first_run(name) for name in self.settings.subscription if not rows.get(name, {}).get("last_success")
         }
+        hooks = reader.hooks()
         unlisted = {row["upstream"] for row in reader.unlisted()}
         hours = observed.hours(self.settings.upstream, at - _LOOK_BACK)
         hosts = {name: upstream.host for name, upstream in self.settings.upstream.items()}
@@ -169,7 +181,8 @@ class Observer:
             standings={name: row for name, row in rows.items() if name in self.settings.subscription},
             by_state=observed.by_state(),
             parked=observed.parked(),
-            failing_hooks=[_hook_text(row) for row in reader.hooks() if row["state"] != "waiting"],
+            failing_hooks=[_hook_text(row) for row in failing_hooks(hooks)],
+            hooks_failing=sum(row["state"] != "waiting" for row in hooks),
             runs=observed.last_runs(),
             subscriptions=self._subscriptions(rows, first, unlisted, observed.wrong()),
             available=[available(name, [h.counts for h in measured if h.upstream == name]) for name in self.settings.upstream],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from mirror.errors import IndexMissing
 from mirror.observing.availability import months
+from mirror.phrases import number, phrase
 from mirror.settings import Settings
 from mirror.settings.known import promised_availability
 from mirror.store.catalogue import to_text
@@ -98,3 +99,25 @@ def upstream_standings(settings: Settings) -> dict[str, Any]:
             for name in names
         ]
     }
+
+
+def failing_hooks(hooks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of the `hooks` of a document, those that fail; where one fails with the same words for many, one that stands for all.
+
+    Its sub-resource says of how many others that is true as well; its next try is the first of all.
+    """
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for hook in hooks:
+        if hook["state"] != "waiting":
+            groups.setdefault((hook["subscription"], hook["hook"], hook["message"]), []).append(hook)
+    found = []
+    for first, *others in groups.values():
+        shown = dict(first)
+        if others:
+            everyone = (first, *others)
+            shown["sub_resource"] = phrase("{name} and {n} more", name=first["sub_resource"], n=number(len(others)))
+            shown["since"] = min((hook["since"] for hook in everyone if hook["since"]), default=None)
+            shown["last_try"] = max((hook["last_try"] for hook in everyone if hook["last_try"]), default=None)
+            shown["next_try"] = min((hook["next_try"] for hook in everyone if hook["next_try"]), default=None)
+        found.append(shown)
+    return found

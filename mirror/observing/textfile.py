@@ -11,6 +11,7 @@ from mirror.errors import os_error_text
 from mirror.observing.metrics import textfile
 from mirror.observing.observer import Observer
 from mirror.settings import Settings
+from mirror.settings.textfiles import problem_with_textfile
 
 
 def write_textfile(settings: Settings) -> str | None:
@@ -21,6 +22,8 @@ def write_textfile(settings: Settings) -> str | None:
     place = settings.service.textfile
     if place is None:
         return None
+    if problem := problem_with_textfile(place, settings.root):
+        return f"[service] textfile: nothing is written there: {problem}"
     try:
         _write(place, textfile(Observer(settings)))
     except OSError as error:

@@ -188,7 +188,7 @@ def heard_in(settings: Settings, moment: datetime) -> list[str]:
     """The upstreams that were asked in the hour of `moment`, or in the one before it late enough, as far as the index knows."""
     every = min(settings.service.probe_every, timedelta(hours=1))
     try:
-        reader = Reader(settings.root)
+        reader = Reader(settings.root, wait=1.0)
     except MirrorError:
         return []
     try:

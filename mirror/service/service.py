@@ -218,7 +218,12 @@ class Service:
 
     async def _run_commands(self, job: Job, report: Report) -> None:
         emit = fan_out(self._emit, job.emit)
-        job.end(await commands_after(report, self.settings, job.names, emit=emit, now=self._now, retry=job.retry))
+        withdrawn = lambda: job.cancelled  # noqa: E731
+        with self._hooks.leaving(job.names):
+            report = await commands_after(
+                report, self.settings, job.names, emit=emit, now=self._now, retry=job.retry, withdrawn=withdrawn
+            )
+        job.end(report)
 
     async def _beat(self) -> None:
         """Tell systemd that all is well, as long as it is: the loop turns, and the run makes progress."""

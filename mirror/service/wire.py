@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from mirror import events
-from mirror.events import Event, FileKey, HookDone, HookFailed, HookKey, HookStarted
+from mirror.events import Event, FileKey, HookDone, HookFailed, HookKey, HookStarted, HookStopped
 from mirror.sync import Account, Failure, Report
 
 _EVENTS = {name: kind for name, kind in vars(events).items() if inspect.isclass(kind) and issubclass(kind, Event)}
@@ -38,7 +38,7 @@ def read_event(message: Mapping[str, Any]) -> Event | None:
     if kind is None:
         return None
     try:
-        key = HookKey if issubclass(kind, HookStarted | HookDone | HookFailed) else FileKey
+        key = HookKey if issubclass(kind, HookStarted | HookDone | HookFailed | HookStopped) else FileKey
         facts = {name: key(*value) if name == "key" else value for name, value in message["facts"].items()}
         return kind(**facts)
     except TypeError:

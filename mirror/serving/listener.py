@@ -1,13 +1,16 @@
-"""The door: opens where the config says, lets in only so many, and waits for nobody who does not say what he wants."""
+"""The door: opens where the config says, lets in only so many, and waits for nobody who does not say what he wants, or take it."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import logging
 import socket
+import struct
+import termios
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -20,6 +23,7 @@ _LOGGER.setLevel(logging.CRITICAL + 1)  # what comes in that is no HTTP is nothi
 _MOST_CONNECTIONS = 500
 _HEAD_WITHIN = 15.0  # seconds for the head of a first request to come
 _KEPT_ALIVE = 60.0  # seconds for the next one
+_MOVES_WITHIN = 20.0  # seconds within which some of an answer has to go out
 _STOP_WITHIN = 3.0  # seconds for answers under way
 _LARGEST_HEAD = 8190  # bytes of a line or header
 
@@ -42,6 +46,8 @@ class Listener:
         self._address = address
         self._server: asyncio.Server | None = None
         self._silent: set[Any] = set()
+        self._talking: dict[Any, asyncio.WriteTransport] = {}
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -61,12 +67,16 @@ class Listener:
         except OSError as error:
             await self._runner.cleanup()
             raise ConfigError(f"[serve] listen: {self._address}: {_why(error)}") from error
+        self._watching = asyncio.create_task(self._watch_answers())
 
     async def stop(self) -> None:
         """Let nobody in any more, and end what is under way within seconds."""
         if self._server is not None:
             self._server.close()
             self._server = None
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
         await self._runner.cleanup()
 
     def _accept(self) -> asyncio.Protocol:
@@ -81,6 +91,9 @@ class Listener:
     @web.middleware
     async def _heard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self._silent.discard(request.protocol)
+        if request.transport is not None:
+            # Kept here: the handler forgets it when it has closed it, which ends only when everything has gone out.
+            self._talking[request.protocol] = cast(asyncio.WriteTransport, request.transport)
         response: web.StreamResponse = await handler(request)
         return response
 
@@ -90,6 +103,28 @@ class Listener:
             self._silent.discard(handler)
             if handler.transport is not None:
                 handler.transport.abort()
+
+    async def _watch_answers(self) -> None:
+        """Who asks and does not take the answers is sent away: each holds one of the connections, for good."""
+        before: dict[Any, tuple[int, int]] = {}
+        while True:
+            await asyncio.sleep(_MOVES_WITHIN)
+            server = self._runner.server
+            open_ones = set(server.connections) if server is not None else set()
+            self._talking = {handler: transport for handler, transport in self._talking.items() if handler in open_ones}
+            stands = {handler: _waiting(transport) for handler, transport in self._talking.items()}
+            for handler, waiting in stands.items():
+                if waiting[0] and before.get(handler) == waiting:
+                    self._talking[handler].abort()
+            before = stands
+
+
+def _waiting(transport: asyncio.WriteTransport) -> tuple[int, int]:
+    """The bytes that are still to go out: here, and in the system, which sends them until the other side takes no more."""
+    held = struct.pack("i", 0)
+    with suppress(OSError, ValueError):
+        held = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, held)
+    return transport.get_write_buffer_size(), int(struct.unpack("i", held)[0])
 
 
 class _Refused(asyncio.Protocol):

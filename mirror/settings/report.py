@@ -14,6 +14,7 @@ from mirror.settings.hours import find_zone
 from mirror.settings.known import GEOPLATEFORME_HOST, granted_requests_per_second
 from mirror.settings.problems import show_place
 from mirror.settings.schema import Settings, Subscription, Upstream
+from mirror.settings.textfiles import problem_with_textfile
 
 _ANY_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 _RUNS_LOOKED_AT = 60
@@ -48,6 +49,8 @@ def warnings(settings: Settings) -> list[str]:
         if _never_in_window(settings, subscription):
             text = phrase("its runs are never in the [service] window, and all begin when that opens")
             found.append(_about(show_place(("subscription", name, "schedule")), text))
+    if settings.service.textfile is not None and (problem := problem_with_textfile(settings.service.textfile, settings.root)):
+        found.append(phrase("[service] textfile: nothing is written there: {problem}", problem=problem))
     if settings.serve.public_url is not None:
         found.append(
             phrase("[serve] public_url: accepted, but this version serves only /health and /metrics over HTTP, not the mirror")

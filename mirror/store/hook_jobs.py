@@ -98,6 +98,15 @@ class HookQueue:
         with self._index.transaction() as sql:
             self._enter(sql, (subscription, hook, upstream, "", ""), run, at, facts=facts)
 
+    def resume(self, subscription: str) -> None:
+        """A sync has ended: what somebody has stopped, and `held`, may run again."""
+        with self._index.transaction() as sql:
+            sql.execute(
+                "UPDATE hook_jobs SET next_try = NULL "
+                "WHERE subscription = ? AND finished_at IS NULL AND outcome IS NULL AND next_try IS NOT NULL",
+                (subscription,),
+            )
+
     def _enter(
         self,
         sql: sqlite3.Connection,
@@ -183,6 +192,15 @@ def begun(sql: sqlite3.Connection, job: HookJob, *, at: datetime) -> bool:
 def broken_off(sql: sqlite3.Connection, job: HookJob) -> None:
     """The attempt that had begun was ended by us, and counts for nothing."""
     sql.execute("UPDATE hook_jobs SET attempts = ?, started_at = NULL WHERE id = ?", (job.attempts, job.id))
+
+
+def held(sql: sqlite3.Connection, subscription: str, *, until: datetime, at: datetime) -> None:
+    """Somebody does not want the commands of a subscription to run now: what is due waits for the next sync, or until then."""
+    sql.execute(
+        "UPDATE hook_jobs SET next_try = ? WHERE subscription = ? AND finished_at IS NULL "
+        "AND (outcome IS NULL OR (outcome = 'failed' AND next_try <= ?))",
+        (to_text(until), subscription, to_text(at)),
+    )
 
 
 def done(sql: sqlite3.Connection, job: HookJob, message: str, *, at: datetime) -> None:

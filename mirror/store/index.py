@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -89,6 +90,15 @@ def _beside(path: Path) -> tuple[Path, Path]:
     return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
+def _refuse_strange(path: Path) -> None:
+    """A pipe or a device in the place of the index would be opened for ever. Raises IndexUnusable."""
+    for place in (path, *_beside(path)):
+        with suppress(OSError):
+            kind = place.stat().st_mode
+            if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # of a folder SQLite says itself what is wrong
+                raise IndexUnusable(f"{place} is a pipe, a socket or a device, where a file of the index should be; move it away")
+
+
 def _is_full(folder: Path) -> bool:
     """Whether a file system can hold no more files or bytes; SQLite does not say why it cannot make a file."""
     try:
@@ -98,14 +108,15 @@ def _is_full(folder: Path) -> bool:
     return stats.f_bavail == 0 or (stats.f_files > 0 and stats.f_favail == 0)
 
 
-def connect_reader(root: Path) -> sqlite3.Connection:
-    """A read-only connection that never blocks or waits for the writer.
+def connect_reader(root: Path, *, wait: float = 30.0) -> sqlite3.Connection:
+    """A read-only connection that never blocks or waits for the writer, but `wait` seconds for who has locked even readers out.
 
     Raises:
         IndexUnusable: there is no index, or it is not one.
         Locked: another program has locked even readers out.
     """
     path = root / FILE
+    _refuse_strange(path)
     log, _ = _beside(path)
     alone = not (log.exists() and log.stat().st_size)
     if not path.exists() or (alone and path.is_file() and path.stat().st_size == 0):
@@ -114,18 +125,18 @@ def connect_reader(root: Path) -> sqlite3.Connection:
     # or has no room for it, reads the file as it lies there, which is sound as long as no write-ahead log belongs to it.
     forbidden = alone and not os.access(root, os.W_OK, effective_ids=True)
     try:
-        return _connect(path, "immutable=1" if forbidden else "mode=ro")
+        return _connect(path, "immutable=1" if forbidden else "mode=ro", wait)
     except sqlite3.Error as error:
         if str(error).startswith("no such table"):
             raise missing(root) from error  # a first run that was killed before it had made them
         if alone and is_refused(error):
             with suppress(sqlite3.Error):
-                return _connect(path, "immutable=1")
+                return _connect(path, "immutable=1", wait)
         raise why_unusable(path, error) from error
 
 
-def _connect(path: Path, how: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=30)
+def _connect(path: Path, how: str, wait: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=wait)
     try:
         with reading_rows():  # of a damaged schema not even the error message need be text
             connection.row_factory = sqlite3.Row
@@ -172,6 +183,7 @@ class Index:
         from mirror.store.schema import migrations
 
         self.path = root / FILE
+        _refuse_strange(self.path)
         for place in (self.path, *_beside(self.path)):
             # SQLite would open it to read, and leave files beside it that are not to be written either.
             if place.exists() and not place.is_dir() and not os.access(place, os.W_OK, effective_ids=True):
@@ -244,9 +256,13 @@ class Index:
         finally:
             fresh.close()
 
+    def wait(self, seconds: float) -> None:
+        """From now on wait for another writer for so long."""
+        self.connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
     def hurry(self) -> None:
         """Wait for no other writer any more: one wait has shown that it does not end."""
-        self.connection.execute("PRAGMA busy_timeout = 0")
+        self.wait(0)
 
     def close(self) -> None:
         """Close, folding the write-ahead log into the file. What cannot be folded in now stays in the log, and is as good there."""
@@ -270,7 +286,9 @@ def writing_beside(root: Path, *, wait: float = BUSY_WAIT) -> Iterator[sqlite3.C
 
     Raises:
         sqlite3.Error: there is no index, another program keeps it locked for longer than `wait` seconds, or it cannot be written.
+        IndexUnusable: something else than a file is there.
     """
+    _refuse_strange(root / FILE)
     with closing(sqlite3.connect(f"file:{quote(str(root / FILE))}?mode=rw", uri=True, timeout=wait, isolation_level=None)) as sql:
         sql.row_factory = sqlite3.Row
         sql.execute("PRAGMA foreign_keys = ON")

@@ -77,11 +77,11 @@ def _why(error: OSError) -> str:
 def is_locked(root: Path) -> bool:
     """Whether some run holds the lock of `root` at this moment."""
     try:
-        fd = os.open(root / ".staging" / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(root / ".staging" / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
-        return _holder(fd) == "run"
+        return stat.S_ISREG(os.fstat(fd).st_mode) and _holder(fd) == "run"
     finally:
         os.close(fd)
 

@@ -136,11 +136,11 @@ def _answer(question: Callable[[Reader], T]) -> Callable[[Reader], T]:
 class Reader:
     """Questions to the index of one root."""
 
-    def __init__(self, root: Path) -> None:
-        """Raises IndexUnusable."""
+    def __init__(self, root: Path, *, wait: float = 30.0) -> None:
+        """`wait` is for how many seconds who has locked even readers out is waited for. Raises IndexUnusable, Locked."""
         self._data = root / "data"
         self.path = root / FILE
-        self.connection = connect_reader(root)
+        self.connection = connect_reader(root, wait=wait)
 
     def close(self) -> None:
         """Give the connection back."""

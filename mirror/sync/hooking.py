@@ -80,6 +80,7 @@ class Hooking:
             return
         for wish in self._wishes:
             table = self._settings.subscription[wish.name]
+            self._queue.resume(wish.name)
             failed = [facts for upstream, unit, facts in self._failed if self._concerns(wish, upstream, unit)]
             outcome = self._outcome(wish.name, failed, report)
             hook: Literal["on_complete", "on_failure"] = "on_complete" if outcome == "complete" else "on_failure"

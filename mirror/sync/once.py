@@ -35,6 +35,7 @@ from mirror.sync.wiring import Clock, utc_now, wishes_of
 from mirror.upstream.session import Patience
 
 _LOCK_POLL = 0.2  # seconds
+_INDEX_POLL = 0.1  # seconds, for which nothing else is done, and as many in which it is
 _MOST_BRIEF = 50  # polls in a row for who holds the lock for a moment only
 
 
@@ -87,7 +88,12 @@ async def sync(
     with lock:
         busy_wait = patience.index if patience is not None else BUSY_WAIT
         try:
-            index, run = open_index(settings.root, begin, tell, at=now(), wait=busy_wait)
+            index, run = await _open(lambda wait: open_index(settings.root, begin, tell, at=now(), wait=wait), busy_wait)
+        except asyncio.CancelledError:
+            _take_back_cancel()
+            return Report(
+                outcome="interrupted", reason="interrupted while waiting for the index; nothing was done", remarks=remarks
+            )
         except GuardRefused as error:  # the disk has no room for the index
             return Report(outcome="refused", reason=str(error), remarks=remarks)
         run.report.remarks += remarks
@@ -99,6 +105,24 @@ async def sync(
         if damaged:
             run.report.reason = _set_index_aside(settings.root, run.report.reason, at=now())
         return run.report
+
+
+async def _open(opening: Callable[[float], tuple[Index, Run]], wait: float) -> tuple[Index, Run]:
+    """The index, with a run that has begun; who keeps it locked is waited for `wait` seconds, in a way that lets others work.
+
+    Not in a thread: only the one that has opened an index may use it.
+    """
+    until = time.monotonic() + wait
+    while True:
+        try:
+            index, run = opening(min(wait, _INDEX_POLL))
+        except Locked:
+            if time.monotonic() >= until:
+                raise
+            await asyncio.sleep(_INDEX_POLL)
+        else:
+            index.wait(wait)
+            return index, run
 
 
 def _foreign_root(root: Path) -> str:

@@ -96,6 +96,11 @@ class Report:
         """As INTERFACE.md has it."""
         return EXIT_CODES[self.outcome]
 
+    @property
+    def failed_commands(self) -> int:
+        """How many commands have failed, of what has failed."""
+        return sum(not failure.url and failure.file is None for failure in self.failed)
+
     def as_json(self) -> dict[str, Any]:
         """The document of `sync --json`."""
         return {

@@ -204,12 +204,16 @@ def _by_itself(invocation: Invocation, names: Sequence[str], *, wait: bool, retr
 def _by_service(invocation: Invocation, names: Sequence[str], *, wait: bool, retry: bool) -> Report | None:
     """Have the running service do it, and watch; None where no service of this mirror runs.
 
+    A command of a hook does it by itself: the service waits for that command before it would tell how the sync ended.
+
     Ctrl-C leaves it running there; on a terminal it asks first. What this user's config says is not looked at but for the root.
     """
+    from mirror.hooks.surroundings import hook_around
     from mirror.service.handover import Handed, ServiceGone, find_service
     from mirror.sync import Report
 
-    place = find_service(invocation.settings(offline=True), os.environ)
+    settings = invocation.settings(offline=True)
+    place = None if hook_around(os.environ, settings.root) else find_service(settings, os.environ)
     if place is None:
         return None
     with Handed(place, names, retry=retry, wait=wait) as handed:
@@ -244,6 +248,7 @@ def _print_sync(report: Report) -> None:
             f"{done['add']:,} added, {done['replace']:,} replaced, {size_text(done['bytes'])} fetched"
             + (f", {size_text(done['resumed_bytes'])} resumed" if done["resumed_bytes"] else "")
             + f", {count_text(report.requests, 'request')}, {report.seconds:.1f} s"
+            + (f"; {count_text(failed, 'command')} failed" if (failed := report.failed_commands) else "")
         )
     _print_end(report)
 

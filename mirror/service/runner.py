@@ -298,7 +298,7 @@ def _outcomes(settings: Settings, names: Sequence[str], report: Report | None, b
     if report.outcome in ("complete", "interrupted"):
         return found
     try:
-        with closing(Reader(settings.root)) as reader:
+        with closing(Reader(settings.root, wait=1.0)) as reader:
             for row in reader.subscriptions():
                 if row["subscription"] in found and row["outcome"] and (row["last_run"] or "") >= to_text(began):
                     found[row["subscription"]] = row["outcome"]

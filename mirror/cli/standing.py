@@ -142,7 +142,7 @@ def _parked_line(parked: Mapping[str, Any]) -> str:
 def _hook_line(hook: Mapping[str, Any]) -> str:
     what = phrase("{hook} of {subscription}", hook=hook["hook"], subscription=hook["subscription"])
     if hook["sub_resource"]:
-        what = phrase("{what} for {unit}", what=what, unit=f"{hook['resource']}/{hook['sub_resource']}")
+        what = phrase("{what} for {unit}", what=what, unit=joined("/", (hook["resource"], hook["sub_resource"])))
     again = phrase("given up; `sync --retry` tries again")
     if hook["next_try"]:
         again = phrase("next try: {moment}", moment=moment(hook["next_try"]))

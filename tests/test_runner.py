@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +21,11 @@ from mirror.planning.agenda import Turn
 from mirror.service.jobs import Job
 from mirror.service.memory import remembered
 from mirror.service.place import service_folder
-from mirror.service.runner import Runner
+from mirror.service.runner import Runner, outcomes_of
 from mirror.service.timing import share_of_host
 from mirror.settings import Settings, from_mapping
+from mirror.store.index import FILE
+from mirror.sync import Report
 from mirror.upstream.session import Patience
 
 from .accelerated import FastLoop
@@ -200,6 +203,31 @@ async def test_nothing_scheduled_runs_outside_the_window(tmp_path: Path, upstrea
         at.wake()
         await at.until(lambda: len(at.ended()) == 2)
         assert at.ended()[1] == (("a",), "complete")
+
+
+async def test_who_only_looks_at_what_is_due_changes_nothing(tmp_path: Path, upstream: FakeUpstream) -> None:
+    """Pages and metrics ask from other threads. A clock that is wrong while they do is no reason to run anything again."""
+    clock = Clock(datetime(2026, 11, 15, 12, 0, tzinfo=UTC))
+    settings = settings_of(tmp_path, upstream, a={**ALL, "schedule": "daily 03:15"})
+    async with at_work(settings, clock) as at:
+        await at.until(lambda: bool(at.ended()))
+    runner = Runner(settings, lambda event: None, clock)
+    runner.start()
+    due = runner.agenda()
+    runner.agenda(clock() - timedelta(days=365))
+    assert runner.agenda() == due
+
+
+async def test_how_a_run_ended_is_known_though_somebody_keeps_the_index_locked(tmp_path: Path, upstream: FakeUpstream) -> None:
+    settings = settings_of(tmp_path, upstream, a=ALL)
+    async with at_work(settings, Clock()) as at:
+        job = Job(("a",), "command")
+        at.runner.hand(job)
+        await at.until(lambda: job.ended)
+    with closing(sqlite3.connect(tmp_path / FILE)) as other:
+        other.execute("PRAGMA locking_mode = exclusive")
+        other.execute("BEGIN EXCLUSIVE")
+        assert outcomes_of(settings, ["a"], Report(outcome="incomplete"), Clock()()) == {"a": "incomplete"}
 
 
 async def test_what_is_asked_for_by_hand_does_not_wait_for_the_window(tmp_path: Path, upstream: FakeUpstream) -> None:

@@ -1,7 +1,7 @@
 """Carries out what is due and what is handed over, one sync after the other; what is due at the same time is one sync.
 
-What is handed over comes first. While the window is closed nothing scheduled begins, and what is under way is broken off: its
-partial files stay, and it is due again when the window opens.
+What is handed over and what is due take turns. While the window is closed nothing scheduled begins, and what is under way is broken
+off: its partial files stay, and it is due again when the window opens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from mirror.errors import IndexUnusable, Locked, MirrorError, os_error_text
+from mirror.errors import Locked, MirrorError, os_error_text
 from mirror.events import Emit, Note, RunBegan, RunEnded, fan_out
 from mirror.planning.agenda import Turn, allowed_from, begun, corrected, crashed, due_at, ended
 from mirror.planning.schedule import Timing
@@ -69,7 +69,6 @@ class Runner:
         self._wake = asyncio.Event()
         self._stopping = False
         self._last_origin = ""
-        self._unfinished: tuple[Handed, ...] = ()
         self._task: asyncio.Task[Report] | None = None
 
     # -- what is due
@@ -99,13 +98,19 @@ class Runner:
     def agenda(self, now: datetime | None = None) -> list[Due]:
         """The scheduled subscriptions, the next one first; of one that is being synced, what comes after that."""
         now = now or self._now()
-        self._turns = {
-            name: corrected(turn, self._timings[name], now) for name, turn in self._turns.items() if name in self._timings
-        }
-        under_way = self.current.names if self.current is not None else ()
-        turns = {name: Turn(now) if name in under_way else turn for name, turn in self._turns.items()}
-        found = [Due(name, self._allowed(due_at(timing, turns[name], now), now)) for name, timing in self._timings.items()]
+        current = self.current
+        under_way = current.names if current is not None else ()
+        turns = self._corrected(now) | dict.fromkeys(under_way, Turn(now))
+        # Asked from other threads too, while a reload may come in between.
+        found = [
+            Due(name, self._allowed(due_at(timing, turns.get(name, Turn()), now), now)) for name, timing in self._timings.items()
+        ]
         return sorted(found, key=lambda due: (due.at, due.name))
+
+    def _corrected(self, now: datetime) -> dict[str, Turn]:
+        """What is remembered, as `now` has it be. Who only looks does not keep it: that is for who begins the next run."""
+        timings, turns = self._timings, self._turns
+        return {name: corrected(turn, timings[name], now) for name, turn in tuple(turns.items()) if name in timings}
 
     def _allowed(self, due: datetime, now: datetime) -> datetime:
         """When what is due may begin: what is late, not before the window is open now."""
@@ -175,6 +180,7 @@ class Runner:
         What is due together is one sync, but for what failed last: that has one of its own, so that it fails for itself alone.
         """
         now = self._now()
+        self._turns = self._corrected(now)
         due = [due.name for due in self.agenda(now) if due.at <= now]
         well = [name for name in due if not self._turns[name].failures]
         scheduled = Job(tuple(well or due[:1]), "schedule") if due else None
@@ -256,7 +262,7 @@ class Runner:
     def _end(self, job: Job, report: Report | None, error: MirrorError | None, settings: Settings, began: datetime) -> None:
         self.runs += 1
         at = self._now()
-        outcomes = _outcomes(settings, job.names, report, began)
+        outcomes = outcomes_of(settings, job.names, report, began)
         for name in job.names:
             turn, timing = self._turns.get(name), self._timings.get(name)
             if turn is None or timing is None:
@@ -266,14 +272,9 @@ class Runner:
             elif outcomes[name] == "complete" and turn.failures:
                 self._turns[name] = Turn(turn.served)
         self.current = None
-        if (
-            self._stopping
-            and not job.cancelled
-            and job.origin == "command"
-            and report is not None
-            and report.outcome == "interrupted"
-        ):
-            self._unfinished = (Handed(job.names, job.retry),)
+        if self._stopping and job.origin == "command" and report is not None and report.outcome == "interrupted":
+            job.starts = 0  # it has taken nobody down
+            self._handed.appendleft(job)
         self._remember()
         outcome, reason = (report.outcome, report.reason) if report is not None else ("failed", str(error))
         files, size = (report.done["add"] + report.done["replace"], report.done["bytes"]) if report is not None else (0, 0)
@@ -285,12 +286,12 @@ class Runner:
         try:
             under_way = [self.current] if self.current is not None and self.current.origin == "command" else []
             handed = [Handed(job.names, job.retry, job.starts) for job in (*under_way, *self._handed) if not job.cancelled]
-            remember(self.settings.root, Memory(self._turns, (*self._unfinished, *handed)))
+            remember(self.settings.root, Memory(self._turns, tuple(handed)))
         except OSError as error:  # a full disk: after a restart a run is made up that need not be
             self._emit(Note(f"cannot write down when runs are due: {os_error_text(error)}", "warning"))
 
 
-def _outcomes(settings: Settings, names: Sequence[str], report: Report | None, began: datetime) -> dict[str, str]:
+def outcomes_of(settings: Settings, names: Sequence[str], report: Report | None, began: datetime) -> dict[str, str]:
     """How a run ended for each of its subscriptions: one may be complete where another is not."""
     if report is None:
         return dict.fromkeys(names, "failed")
@@ -302,6 +303,6 @@ def _outcomes(settings: Settings, names: Sequence[str], report: Report | None, b
             for row in reader.subscriptions():
                 if row["subscription"] in found and row["outcome"] and (row["last_run"] or "") >= to_text(began):
                     found[row["subscription"]] = row["outcome"]
-    except (IndexUnusable, OSError):
-        pass
+    except (MirrorError, OSError):
+        pass  # it cannot be read, or somebody keeps it locked: then all go by the run
     return found

@@ -45,6 +45,7 @@ Level = Literal["error", "warning", "notice", "info", "debug"]
 PRIORITIES: Mapping[Level, int] = {"error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
 """What sd-daemon(3) has journald read from the start of a line."""
 
+_ENDED: Mapping[str, Level] = {"complete": "info", "interrupted": "notice", "incomplete": "warning"}
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+,~-]+")
 _RENAMED = {(Listed, "level"): "kind", (Note, "message"): None, (Note, "level"): None}
 """Fields whose names mean something else in a log, and those that are told anyway."""
@@ -76,7 +77,7 @@ def level_of(event: Event) -> Level:
         case Note(_, level):
             return level
         case RunEnded(outcome=outcome):
-            return {"complete": "info", "interrupted": "notice", "incomplete": "warning"}.get(outcome, "error")  # type: ignore[return-value]
+            return _ENDED.get(outcome, "error")
         case Requested() | Answered() | Verified():
             return "debug"
         case _:

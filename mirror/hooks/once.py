@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
 
 from mirror.amounts import count_text
-from mirror.errors import IndexUnusable, Locked
 from mirror.events import Emit, Note
-from mirror.hooks.runner import HookRunner, HookSummary, when_text
+from mirror.hooks.runner import TROUBLE, HookRunner, HookSummary, when_text
 from mirror.hooks.surroundings import hook_around
 from mirror.settings import Settings
 from mirror.store.hook_jobs import HookJob
@@ -73,12 +71,9 @@ async def commands_after(
         report.outcome = "interrupted"
         report.reason = "interrupted while commands were running; what was fetched is here, and the next sync runs them again"
         return report
-    except (sqlite3.Error, OSError, IndexUnusable, Locked) as error:
-        emit(Note(f"commands could not be run, and are left to the next sync: {error}", "warning"))
-        _fall_short(report, f"all files are here, but commands could not be run: {error}")
-        return report
-    except Exception as error:  # a mistake of ours: what was synced is here all the same, and whoever waits has to hear of it
-        what = f"a mistake in this program ({type(error).__name__}: {error}); please report it"
+    except Exception as error:  # whatever it is: what was synced is here all the same, and whoever waits has to hear of it
+        mistake = f"a mistake in this program ({type(error).__name__}: {error}); please report it"
+        what = str(error) if isinstance(error, TROUBLE) else mistake
         emit(Note(f"commands could not be run, and are left to the next sync: {what}", "warning"))
         _fall_short(report, f"all files are here, but commands could not be run: {what}")
         return report

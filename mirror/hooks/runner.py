@@ -36,16 +36,18 @@ from mirror.sync import Clock
 AT_ONCE = 2
 """Commands at a time, over all subscriptions: what loads a database is heavy."""
 
+TROUBLE = (sqlite3.Error, OSError, IndexUnusable, Locked)
+"""What an index or a disk may do at any time; anything else is a mistake of ours."""
+
 T = TypeVar("T")
 
 _LONGEST_SLEEP = timedelta(minutes=10)
-_AFTER_TROUBLE = 60.0  # seconds
+_AFTERTROUBLE = 60.0  # seconds
 _TURN_POLL = 0.2
 _WORDS = 800  # characters of output that a failure is told with
 _READ_WAIT = 1.0
 _READS = 30  # tries, of a second each, to read what there is to do
 _WRITES = 6  # tries, of ten seconds each, to write down an outcome
-_TROUBLE = (sqlite3.Error, OSError, IndexUnusable, Locked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +137,9 @@ class HookRunner:
             await self._pass(name, retry=False)
         except Exception as error:
             # Whatever it is, syncs go on, and so do the commands of others.
-            what = str(error) if isinstance(error, _TROUBLE) else f"{type(error).__name__}: {error}"
+            what = str(error) if isinstance(error, TROUBLE) else f"{type(error).__name__}: {error}"
             self._emit(Note(f"the commands of {name} cannot be run at the moment: {what}", "warning"))
-            await asyncio.sleep(_AFTER_TROUBLE)
+            await asyncio.sleep(_AFTERTROUBLE)
 
     # -- what there is to do
 
@@ -177,9 +179,9 @@ class HookRunner:
         """The subscriptions that have something due, and for how many seconds there is nothing else to do."""
         try:
             jobs = await self._jobs()
-        except _TROUBLE as error:
+        except TROUBLE as error:
             self._emit(Note(f"the index cannot be asked which commands are due: {error}", "warning"))
-            return set(), _AFTER_TROUBLE
+            return set(), _AFTERTROUBLE
         verdicts = [(job, self._verdict(job)) for job in jobs]
         due = {job.subscription for job, found in verdicts if found == "void" or (found == "due" and not self._is_held(job))}
         at = self._now()

@@ -5,16 +5,15 @@ The lock says which command runs, so that one that goes on by itself after a kil
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_WHOLE_FILE = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # as in `store.lock`
+from mirror.store.lock import open_lock, take_lock
+
 _PATIENCE = 5.0  # seconds between asking an orphan to end and ending it
 _STARTED = 19  # where /proc/PID/stat has the start of a process, counted from behind its name
 
@@ -66,10 +65,10 @@ def turn_of(root: Path, subscription: str) -> Iterator[Turn | None]:
     """Have the turn of a subscription, or None where somebody else has it. A kill gives it back. Raises OSError."""
     place = root / ".staging" / "hooks" / subscription
     place.mkdir(parents=True, exist_ok=True)
-    fd = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    fd = open_lock(place / "lock")
     try:
         try:
-            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+            take_lock(fd)
         except BlockingIOError:
             yield None
         else:

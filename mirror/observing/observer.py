@@ -106,8 +106,12 @@ class Observer:
     def status(self) -> dict[str, Any]:
         """The document of `status --json`, and what is going on in `live`. Raises IndexUnusable, Locked."""
         document = standings(self.settings, self.service.next_runs())
-        document["live"] = {**self.live.snapshot().as_json(), "waiting": self.service.waiting()}
+        document["live"] = self.going_on()
         return document
+
+    def going_on(self) -> dict[str, Any]:
+        """What is going on, the `live` of `status --json`. Asks neither index nor disk."""
+        return {**self.live.snapshot().as_json(), "waiting": self.service.waiting()}
 
     def health(self) -> Health:
         """Whether all is well; what cannot be asked is a reason, never an error."""

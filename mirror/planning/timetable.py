@@ -27,7 +27,7 @@ class Window:
         return clock >= self.opens or clock < self.closes
 
     def next_change(self, moment: datetime, zone: tzinfo) -> datetime:
-        """When it next opens or closes, to the minute: `moment` if it is open now, else its opening, is for `is_open` to say."""
+        """When it next opens or closes, in UTC, to the minute."""
         state = self.is_open(moment, zone)
         at = moment.replace(second=0, microsecond=0)
         for _ in range(60 * 50):  # a day has 25 hours at most; a zone that jumps by hours more

@@ -123,6 +123,7 @@ class Control:
         finally:
             job.watchers.remove(watcher)
             reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)  # nonsense that came after the question is of no interest
 
     def _refusal(self, names: tuple[str, ...], *, wait: bool) -> Mapping[str, object] | None:
         known = self._runner.settings.subscription

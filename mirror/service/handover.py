@@ -43,7 +43,7 @@ def find_service(settings: Settings, environ: Mapping[str, str]) -> Path | None:
         try:
             said = ask(path, "hello")
         except PermissionError:
-            if path == settings.service.socket or _of_root(path, settings.root):
+            if path == settings.service.socket or path.is_relative_to(settings.root):
                 raise ConfigError(
                     f"the service is running, but you may not open its socket {path}: join the group of its owner, or use sudo"
                 ) from None
@@ -53,10 +53,6 @@ def find_service(settings: Settings, environ: Mapping[str, str]) -> Path | None:
         if said.get("root") == str(settings.root):
             return path
     return None
-
-
-def _of_root(path: Path, root: Path) -> bool:
-    return path.is_relative_to(root)
 
 
 def ask(path: Path, question: str) -> dict[str, Any]:

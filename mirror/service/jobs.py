@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mirror.errors import MirrorError
-from mirror.events import Chunk, Event
+from mirror.events import Chunk, Event, FileKey
 from mirror.sync import Report
 
 _MOST_WAITING = 10_000  # events for one watcher; whoever reads slower loses count of bytes first, and then the connection
@@ -23,7 +23,7 @@ class Watcher:
         """Whether it has fallen so far behind that it is given up."""
 
         self._events: deque[Event] = deque()
-        self._bytes: dict[object, int] = {}
+        self._bytes: dict[FileKey, int] = {}
         self._some = asyncio.Event()
 
     def __call__(self, event: Event) -> None:
@@ -54,7 +54,7 @@ class Watcher:
         return found
 
     def _flush(self) -> None:
-        self._events.extend(Chunk(key, size) for key, size in self._bytes.items())  # type: ignore[arg-type]
+        self._events.extend(Chunk(key, size) for key, size in self._bytes.items())
         self._bytes.clear()
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from mirror.errors import GuardRefused, Locked, os_error_text
 from mirror.planning.agenda import Turn
 from mirror.service.place import service_folder
+from mirror.store.lock import open_lock, sign, signature, take_lock
 
 _FILE = "turns.json"
 _LARGEST = 1 << 20
@@ -87,8 +87,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _facts(turn: Turn) -> dict[str, object]:
-    values = {place.name: getattr(turn, place.name) for place in fields(Turn)}
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(turn).items()}
 
 
 @contextmanager
@@ -100,20 +99,18 @@ def sole_service(root: Path) -> Iterator[None]:
         for place in (folder.parent, folder):
             if place.is_symlink():
                 raise GuardRefused(f"{place} is a link, where only what this program made should be; move it away")
-        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        fd = open_lock(folder / "lock")
     except OSError as error:
         raise GuardRefused(
             f"cannot write to the mirror at {root}: {os_error_text(error)}; check the folder and its owner"
         ) from error
     try:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(fd)
         except BlockingIOError:
-            holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = signature(fd)
             raise Locked(f"the service of {root} runs already (pid {holder}); there is one per mirror", holder=holder) from None
-        os.ftruncate(fd, 0)
-        with suppress(OSError):
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        sign(fd)
         yield
     finally:
         os.close(fd)

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from mirror.events import Emit, Event, Note, RunEnded, fan_out
 from mirror.observing.observer import Observer
@@ -49,10 +48,6 @@ class Outlook:
         """From now on by these settings; where it listens stays."""
         self.observer.settings = settings
         self._watch.configure(settings)
-
-    def live(self) -> dict[str, Any]:
-        """What is going on, for `status`."""
-        return {**self.observer.live.snapshot().as_json(), "waiting": self.observer.service.waiting()}
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

@@ -21,8 +21,7 @@ def socket_to_serve(settings: Settings, environ: Mapping[str, str]) -> Path:
     """Where the service listens: as the config says, else in the folder that systemd has made for it, else in its own."""
     if settings.service.socket is not None:
         return settings.service.socket
-    runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return Path(runtime, _SOCKET) if runtime else service_folder(settings.root) / _SOCKET
+    return (_runtime_folder(environ) or service_folder(settings.root)) / _SOCKET
 
 
 def sockets_to_try(settings: Settings, environ: Mapping[str, str]) -> Iterator[Path]:
@@ -30,9 +29,14 @@ def sockets_to_try(settings: Settings, environ: Mapping[str, str]) -> Iterator[P
     if settings.service.socket is not None:
         yield settings.service.socket
         return
-    yield service_folder(settings.root) / _SOCKET
-    runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    yield from dict.fromkeys(folder / _SOCKET for folder in (*([Path(runtime)] if runtime else []), _SYSTEM))
+    folders = service_folder(settings.root), _runtime_folder(environ), _SYSTEM
+    yield from dict.fromkeys(folder / _SOCKET for folder in folders if folder is not None)
+
+
+def _runtime_folder(environ: Mapping[str, str]) -> Path | None:
+    """The first of the folders that systemd has made for a service, if it has (`RuntimeDirectory=`)."""
+    first = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return Path(first) if first else None
 
 
 def short_name(folder: int, name: str) -> str:

@@ -47,9 +47,8 @@ class Pulse:
         now = self._clock()
         if self._waits:
             self._last = now
-        if (
-            self._last >= self._looked
-        ):  # it was told of something since: what was used for that says nothing about the time after it
+        if self._last >= self._looked:
+            # It was told of something since: what was used for that says nothing about the time after it.
             self._looked, self._had = now, self._used()
         elif now - self._looked >= _SHORTEST:
             used = self._used()

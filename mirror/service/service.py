@@ -187,7 +187,7 @@ class Service:
             "pid": os.getpid(),
             "current": None if current is None else {"subscriptions": list(current.names), "origin": current.origin},
             "queue": [list(job.names) for job in self._runner.waiting],
-            "live": self._outlook.live(),
+            "live": self._outlook.observer.going_on(),
             "next_runs": {due.name: due.at.isoformat(timespec="seconds") for due in self._runner.agenda()},
         }
 
@@ -210,7 +210,7 @@ class Service:
         if job.origin == "command" and report is not None and report.outcome != "interrupted":
             task = asyncio.create_task(self._run_commands(job, report))
             self._finishing.add(task)
-            task.add_done_callback(self._finishing.discard)
+            task.add_done_callback(lambda done: self._finished(done, job))
             job.on_cancel = task.cancel
         else:
             job.end(report, error)
@@ -218,12 +218,22 @@ class Service:
 
     async def _run_commands(self, job: Job, report: Report) -> None:
         emit = fan_out(self._emit, job.emit)
-        withdrawn = lambda: job.cancelled  # noqa: E731
         with self._hooks.leaving(job.names):
             report = await commands_after(
-                report, self.settings, job.names, emit=emit, now=self._now, retry=job.retry, withdrawn=withdrawn
+                report,
+                self.settings,
+                job.names,
+                emit=emit,
+                now=self._now,
+                retry=job.retry,
+                withdrawn=lambda: job.cancelled,
             )
         job.end(report)
+
+    def _finished(self, task: asyncio.Task[None], job: Job) -> None:
+        self._finishing.discard(task)
+        if not job.ended:  # it was cancelled before it had begun
+            job.end(Report(outcome="interrupted", reason="interrupted before its commands were run; the next sync runs them"))
 
     async def _beat(self) -> None:
         """Tell systemd that all is well, as long as it is: the loop turns, and the run makes progress."""

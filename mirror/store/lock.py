@@ -38,27 +38,48 @@ def root_lock(root: Path, *, brief: bool = False) -> Iterator[None]:
         (root / ".staging").mkdir(parents=True, exist_ok=True)
         if (root / ".staging").is_symlink():
             raise GuardRefused(f"{root / '.staging'} is a link, where only what this program made should be; move it away")
-        # A link is not followed, and a pipe not waited for: this file is written to.
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        fd = os.open(root / ".staging" / "lock", flags, 0o644)
+        fd = open_lock(root / ".staging" / "lock")
     except OSError as error:
         raise GuardRefused(f"cannot write to the mirror at {root}: {_why(error)}") from error
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise GuardRefused(f"{root / '.staging' / 'lock'} is not a file; move it away, and run again")
         try:
-            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _ONE_BYTE if brief else _WHOLE_FILE)
+            take_lock(fd, brief=brief)
         except BlockingIOError:
             by_now = _holder(fd)
-            holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = signature(fd)
             message = f"another run (pid {holder}) holds the lock of {root}; wait for it with --wait, or try later"
             raise Locked(message, brief=by_now in ("nobody", "brief"), holder=holder) from None
-        os.ftruncate(fd, 0)
-        with suppress(OSError):  # the lock holds without saying whose it is: on a full disk that is left out
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        sign(fd)
         yield
     finally:
         os.close(fd)
+
+
+def open_lock(path: Path) -> int:
+    """The open file of a lock, made if need be; to be closed by the caller. Raises OSError.
+
+    A link is not followed, and a pipe not waited for: this file is written to.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+
+
+def take_lock(fd: int, *, brief: bool = False) -> None:
+    """Hold the lock of an open file until that is closed. Raises BlockingIOError where somebody else does."""
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _ONE_BYTE if brief else _WHOLE_FILE)
+
+
+def sign(fd: int) -> None:
+    """Say in a lock who holds it: this process."""
+    os.ftruncate(fd, 0)
+    with suppress(OSError):  # the lock holds without saying whose it is: on a full disk that is left out
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+
+def signature(fd: int) -> str:
+    """The number of the process that a lock says it is held by."""
+    return os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
 
 
 def _why(error: OSError) -> str:

@@ -311,8 +311,10 @@ def test_an_interrupted_plan_is_a_plan_document(tmp_path: Path) -> None:
         write_config(tmp_path, fake.url, EVERYTHING)
         process = start("-vv", "plan", "--json", cwd=tmp_path)
         assert process.stderr is not None
+        asked = False
         for line in process.stderr:
-            if "/resource/" in line:
+            asked = asked or "/resource/" in line
+            if asked and "HTTP 200" in line:  # its head has come, and nothing more will
                 break
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)

@@ -49,7 +49,8 @@ class Resource:
     """A product (Géoplateforme) or spatial data set (INSPIRE), as an entry of the capabilities describes it.
 
     `updated` is ISO 8601 text as published: a day, or a day with time and offset, of day resolution either way. `crs` codes are
-    normalised to `EPSG:2154` where they name one.
+    normalised to `EPSG:2154` where they name one. `identifier` is the code by which catalogues know the data set, often another
+    word than the id.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Resource:
     crs: tuple[Term, ...] = ()
     resolutions: tuple[Term, ...] = ()
     footprint: Footprint | None = None
+    identifier: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from mirror.observing.observer import Observer
 from mirror.observing.textfile import write_textfile
 from mirror.serving.app import make_app
 from mirror.serving.listener import Listener
+from mirror.serving.site import Site
 from mirror.settings import from_mapping, load, warnings
 from mirror.settings.addresses import Address
 from mirror.sync import sync
@@ -80,7 +81,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
                 {},
             )
             observer.settings = known
-            listener = Listener(make_app(observer), Address("127.0.0.1", 0))
+            listener = Listener(make_app(Site(observer)), Address("127.0.0.1", 0))
             await listener.start()
             async with aiohttp.ClientSession() as client, client.get(f"{listener.url}/metrics") as response:
                 found = await response.text()

@@ -23,8 +23,10 @@ from mirror.events import Event, Note, RunEnded, Walled
 from mirror.hooks import sync_with_hooks
 from mirror.observing.observer import Observer
 from mirror.observing.standings import failing_hooks
-from mirror.serving.app import Shared, make_app
+from mirror.serving.app import make_app
 from mirror.serving.listener import Listener
+from mirror.serving.shared import Shared
+from mirror.serving.site import Site
 from mirror.settings.addresses import Address
 from mirror.store.index import FILE
 from mirror.sync import sync
@@ -65,7 +67,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         mirror = Mirrored(tmp_path / "root", upstream, daily={**EVERYTHING, "schedule": "daily 03:15"})
         observer = Observer(mirror.settings, now=mirror.clock)
         events: list[Event] = []
-        listener = Listener(make_app(observer, events.append, fresh=0), Address("127.0.0.1", 0))
+        listener = Listener(make_app(Site(observer, events.append), fresh=0), Address("127.0.0.1", 0))
         await listener.start()
         yield Served(mirror, observer, listener.url, events)
         await listener.stop()
@@ -340,7 +342,7 @@ async def test_a_port_that_is_taken_is_one_clear_line(served: Served) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        listener = Listener(make_app(served.observer), Address("127.0.0.1", taken.getsockname()[1]))
+        listener = Listener(make_app(Site(served.observer)), Address("127.0.0.1", taken.getsockname()[1]))
         with pytest.raises(ConfigError, match=r"\[serve\] listen: 127\.0\.0\.1:\d+: another program listens there"):
             await listener.start()
 
@@ -349,7 +351,7 @@ async def test_a_port_that_is_taken_is_one_clear_line(served: Served) -> None:
     ("host", "why"), [("192.0.2.1", "no such address"), ("no-such-host.invalid", "no address of this machine goes by that name")]
 )
 async def test_an_address_that_is_not_ours_is_one_clear_line(host: str, why: str, served: Served) -> None:
-    listener = Listener(make_app(served.observer), Address(host, 0))
+    listener = Listener(make_app(Site(served.observer)), Address(host, 0))
     with pytest.raises(ConfigError, match=why):
         await listener.start()
 
@@ -370,7 +372,7 @@ async def test_who_takes_no_answers_is_sent_away(served: Served, tmp_path: Path,
     """It asks on and on and reads nothing. Who reads slowly is served to the end, and an idle connection is closed."""
     monkeypatch.setattr("mirror.serving.listener._MOVES_WITHIN", 0.3)
     monkeypatch.setattr("mirror.serving.listener._KEPT_ALIVE", 1.0)
-    listener = Listener(make_app(served.observer), Address("127.0.0.1", 0))
+    listener = Listener(make_app(Site(served.observer)), Address("127.0.0.1", 0))
     await listener.start()
     address = ("127.0.0.1", int(listener.url.rpartition(":")[2]))
     loop = asyncio.get_running_loop()

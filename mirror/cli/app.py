@@ -78,6 +78,7 @@ _COMMANDS = {
     "status": "ask",
     "verify": "runs",
     "prune": "prune",
+    "serve": "service",
     "run": "service",
     "demo": "demo",
 }

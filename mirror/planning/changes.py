@@ -22,6 +22,7 @@ _GLOB = frozenset("*?[")
 _SETTLING = timedelta(days=1, hours=6)
 _CLOCKS_DIFFER = timedelta(days=1)
 _MOST_SCOPES = 64
+_SAYS_NOTHING = frozenset({"url", "identifier"})  # of whether there is anything new
 _TERMS = frozenset({"zones", "formats", "crs", "resolutions"})
 
 
@@ -102,13 +103,15 @@ def _codes(wanted: Sequence[str], published: Sequence[Term], fold: Fold) -> set[
 
 
 def fingerprint(entry: Resource | SubResource) -> str:
-    """Changes when anything that upstream says of this entry changes, except where it is served from and what codes are called."""
+    """Changes when anything that upstream says of this entry changes, except where it is served from, what codes are called, and by
+    what code catalogues know it.
+    """
     parts = []
     for name in type(entry).__slots__:
         value = getattr(entry, name)
         if name in _TERMS:
             parts.append([term.code for term in value])
-        elif name != "url":
+        elif name not in _SAYS_NOTHING:
             parts.append(value)
     return _digest(parts)
 

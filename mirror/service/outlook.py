@@ -13,6 +13,7 @@ from mirror.observing.textfile import write_textfile
 from mirror.observing.watch import Watch
 from mirror.serving.app import make_app
 from mirror.serving.listener import Listener
+from mirror.serving.site import Site
 from mirror.settings import Settings
 from mirror.sync import Clock, utc_now
 
@@ -27,7 +28,8 @@ class Outlook:
         self.observer = Observer(settings, now=now)
         self._emit = emit
         self._watch = Watch(settings, fan_out(self.observer, emit), now=now, clock=clock)
-        self._listener = Listener(make_app(self.observer, emit), settings.serve.listen)
+        self._site = Site(self.observer, emit)
+        self._listener = Listener(make_app(self._site), settings.serve.listen)
         self._writing: set[asyncio.Task[None]] = set()
 
     def __call__(self, event: Event) -> None:
@@ -53,7 +55,7 @@ class Outlook:
     async def open(self) -> AsyncIterator[None]:
         """Answer and watch while the body runs. Raises ConfigError where it cannot listen."""
         await self._listener.start()
-        self._emit(Note(f"answers at {self.url}/health and {self.url}/metrics", "notice"))
+        self._emit(Note(f"serves the mirror at {self._site.seen_at(self.url)}", "notice"))
         watch = asyncio.create_task(self._keep_watch())
         try:
             yield

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 _LISTEN = re.compile(r"(?P<host>\[[0-9a-f:.%]+\]|[^\s\[\]:/]+):(?P<port>[0-9]{1,5})", re.IGNORECASE | re.ASCII)
@@ -23,6 +23,14 @@ class Address:
 
     host: str
     port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it; a name other than localhost may be any address."""
+        try:
+            return ip_address(self.host.partition("%")[0]).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -46,6 +54,13 @@ def check_service_url(value: object) -> str:
 def check_public_url(value: object) -> str:
     """The URL under which the mirror is seen from outside, without its last slash. Raises ValueError."""
     return _check_url(value, "visitors would see it", "paths are added to it").rstrip("/")
+
+
+def check_accel(value: object) -> str:
+    """A location of nginx, as `/mirrored-files/`. Raises ValueError."""
+    if not isinstance(value, str) or not re.fullmatch(r"/(?:[A-Za-z0-9_.~-]+/)+", value, re.ASCII) or "/../" in value:
+        raise ValueError('must be a location that begins and ends with a slash, such as "/mirrored-files/"')
+    return value
 
 
 def check_redirect_host(value: str) -> str:

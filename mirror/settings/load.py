@@ -188,18 +188,26 @@ def _choose_upstreams(data: dict[str, Any]) -> list[Problem]:
 
 
 def _with_key_files(settings: Settings) -> tuple[Settings, list[Problem]]:
-    """The settings with `api_key` read from each `api_key_file`."""
+    """The settings with `api_key` read from each `api_key_file`, and `token` from `token_file`."""
     upstreams, problems = dict(settings.upstream), []
-    for name, upstream in settings.upstream.items():
-        if upstream.api_key_file is None:
-            continue
+
+    def read(path: Path, *keys: str) -> SecretStr | None:
         try:
-            upstreams[name] = upstream.model_copy(update={"api_key": _read_key(upstream.api_key_file)})
+            return _read_key(path)
         except (OSError, ValueError) as error:
             # The path is left out: people paste the key itself here.
             reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
-            problems.append(Problem(("upstream", name, "api_key_file"), f"must name a file with the key in it, but that {reason}"))
-    return settings.model_copy(update={"upstream": upstreams}), problems
+            problems.append(Problem(keys, f"must name a file with the key in it, but that {reason}"))
+            return None
+
+    for name, upstream in settings.upstream.items():
+        if upstream.api_key_file is not None:
+            key = read(upstream.api_key_file, "upstream", name, "api_key_file")
+            upstreams[name] = upstream.model_copy(update={"api_key": key})
+    serve = settings.serve
+    if serve.token_file is not None:
+        serve = serve.model_copy(update={"token": read(serve.token_file, "serve", "token_file")})
+    return settings.model_copy(update={"upstream": upstreams, "serve": serve}), problems
 
 
 def _read_key(path: Path) -> SecretStr:

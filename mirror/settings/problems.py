@@ -35,7 +35,7 @@ class Problem:
 
 
 # A key may have been pasted into any of these by mistake.
-_NEVER_SHOWN = frozenset({"api_key", "api_key_file", "url", "public_url"})
+_NEVER_SHOWN = frozenset({"api_key", "api_key_file", "token", "token_file", "url", "public_url"})
 _MAY_HOLD_KEY = re.compile(r"://|api_?key=", re.IGNORECASE)
 _LONGEST_SHOWN = 60
 

@@ -27,6 +27,8 @@ def effective(settings: Settings) -> dict[str, Any]:
     for upstream in shown["upstream"].values():
         if upstream["api_key_file"]:
             upstream["api_key"] = None  # it came from there, and the config takes only one of the two
+    if shown["serve"]["token_file"]:
+        shown["serve"]["token"] = None
     return shown
 
 
@@ -51,10 +53,11 @@ def warnings(settings: Settings) -> list[str]:
             found.append(_about(show_place(("subscription", name, "schedule")), text))
     if settings.service.textfile is not None and (problem := problem_with_textfile(settings.service.textfile, settings.root)):
         found.append(phrase("[service] textfile: nothing is written there: {problem}", problem=problem))
-    if settings.serve.public_url is not None:
-        found.append(
-            phrase("[serve] public_url: accepted, but this version serves only /health and /metrics over HTTP, not the mirror")
-        )
+    if settings.serve.token_file is not None and _everybody_reads(settings.serve.token_file):
+        found.append(_about("[serve] token_file", phrase("everybody on this machine can read it; chmod o-r")))
+    if not settings.serve.listen.is_loopback and settings.serve.token is None:
+        text = phrase("other machines can reach it, and /metrics and /api ask for no token; set token_file if they should")
+        found.append(_about("[serve] listen", text))
     return found
 
 

@@ -29,7 +29,7 @@ from mirror.model import BBox
 from mirror.planning.edition import Edition, Latest, parse_edition
 from mirror.planning.schedule import Schedule
 from mirror.planning.timetable import Bandwidth, Window
-from mirror.settings.addresses import Address, check_public_url, check_redirect_host, check_service_url, parse_listen
+from mirror.settings.addresses import Address, check_accel, check_public_url, check_redirect_host, check_service_url, parse_listen
 from mirror.settings.commands import PUBLISHED, RAN, check_command
 from mirror.settings.hours import LOCAL, check_zone, format_bandwidth, parse_bandwidth, parse_window
 from mirror.settings.known import RESERVED_NAMES, UPSTREAM_NAME
@@ -338,6 +338,24 @@ class Serve(_Table):
     listen: Listen = Address("127.0.0.1", 8420)
     public_url: Annotated[str, BeforeValidator(check_public_url)] | None = None
     """What links in served pages start with, without a last slash; None takes it from each request."""
+
+    token: Key | None = None
+    """Whoever asks for `/metrics` or `/api` has to name it; None asks for none. Holds that of `token_file` too, once loaded."""
+
+    token_file: Folder | None = None
+    """A file that holds the token and nothing else, for systemd's `LoadCredential=`."""
+
+    accel: Annotated[str, BeforeValidator(check_accel)] | None = None
+    """The internal location under which nginx (X-Accel-Redirect) has the folder `data`, to send the files itself; None sends them
+    from here.
+    """
+
+    @field_validator("token_file")
+    @classmethod
+    def _one_token(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("token") is not None:
+            raise ValueError("must not be given together with token; keep one of them")
+        return value
 
 
 class Service(_Table):

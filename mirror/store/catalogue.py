@@ -7,16 +7,15 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from sys import intern
 
-from mirror.geometry import footprint_from_text, footprint_to_text
+from mirror.geometry import footprint_from_text
 from mirror.model import Footprint, RemoteFile, Resource, SubResource, Term
 from mirror.planning.changes import Scope, files_digest, fingerprint, publication
 from mirror.planning.series import series_key
 from mirror.store.index import Index, reading_rows
+from mirror.store.rows import array_text, codes_text, day_of, day_text, folded_terms, ground_text, strings_of
 from mirror.store.wording import search_words
-from mirror.vocabulary import fold_crs, fold_format, fold_zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +127,32 @@ class Catalogue:
                 self._save_labels(upstream, resource)
                 sql.execute(
                     "INSERT INTO resources (upstream, resource, title, abstract, updated, edition_from, edition_to, zones, "
-                    "formats, crs, resolutions, footprint, url, fingerprint) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
+                    "formats, crs, resolutions, footprint, url, fingerprint, identifier) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
                     "ON CONFLICT (upstream, resource) DO UPDATE SET title=excluded.title, abstract=excluded.abstract, "
                     "updated=excluded.updated, edition_from=excluded.edition_from, edition_to=excluded.edition_to, "
                     "zones=excluded.zones, formats=excluded.formats, crs=excluded.crs, resolutions=excluded.resolutions, "
-                    "footprint=excluded.footprint, url=excluded.url, fingerprint=excluded.fingerprint, state='listed'",
+                    "footprint=excluded.footprint, url=excluded.url, fingerprint=excluded.fingerprint, "
+                    "identifier=excluded.identifier, state='listed'",
                     (
                         upstream,
                         resource.id,
                         resource.title,
                         resource.abstract,
                         resource.updated,
-                        _day(resource.edition_from),
-                        _day(resource.edition_to),
-                        *_codes(resource),
-                        _ground(resource),
+                        day_text(resource.edition_from),
+                        day_text(resource.edition_to),
+                        *codes_text(resource),
+                        ground_text(resource),
                         resource.url,
                         print_,
+                        resource.identifier,
                     ),
                 )
+            # No reason to take a resource in again, so that it is looked after by itself.
+            sql.executemany(
+                "UPDATE resources SET identifier = ?3 WHERE upstream = ?1 AND resource = ?2 AND identifier <> ?3",
+                [(upstream, resource.id, resource.identifier) for resource in resources],
+            )
             if complete:
                 gone = known.keys() - {resource.id for resource in resources}
                 sql.executemany(
@@ -259,7 +265,10 @@ class Catalogue:
             sql.executemany(
                 "INSERT INTO listed_files (sub_resource_id, position, file, url, size, md5, media_type, rel, contents) "
                 "VALUES (?,?,?,?,?,?,?,?,?)",
-                [(unit.id, n, f.name, f.url, f.size, f.md5, f.media_type, f.rel, _array(f.contents)) for n, f in enumerate(files)],
+                [
+                    (unit.id, n, f.name, f.url, f.size, f.md5, f.media_type, f.rel, array_text(f.contents))
+                    for n, f in enumerate(files)
+                ],
             )
             sql.execute(
                 "UPDATE sub_resources SET files_fingerprint = ?, files_listed_at = ?, files_digest = ?, listed_files = ?, "
@@ -285,7 +294,7 @@ class Catalogue:
         rows = self._index.connection.execute("SELECT * FROM listed_files WHERE sub_resource_id = ? ORDER BY position", (unit_id,))
         return [
             RemoteFile(
-                row["file"], row["url"], row["size"], row["md5"], intern(row["media_type"]), row["rel"], _strings(row["contents"])
+                row["file"], row["url"], row["size"], row["md5"], intern(row["media_type"]), row["rel"], strings_of(row["contents"])
             )
             for row in rows
         ]
@@ -309,10 +318,10 @@ class Catalogue:
                 sub.id,
                 sub.title,
                 sub.abstract,
-                _day(sub.edition_date),
+                day_text(sub.edition_date),
                 sub.updated,
-                *_codes(sub),
-                _ground(sub),
+                *codes_text(sub),
+                ground_text(sub),
                 sub.url,
                 series_key(sub).slug,
                 print_,
@@ -322,13 +331,13 @@ class Catalogue:
         sql.execute("DELETE FROM sub_resource_terms WHERE sub_resource_id = ?", (row_id,))
         sql.executemany(
             "INSERT OR IGNORE INTO sub_resource_terms (kind, code, sub_resource_id) VALUES (?, ?, ?)",
-            [(kind, fold(term.code), row_id) for kind, terms, fold in _folded(sub) for term in terms],
+            [(kind, fold(term.code), row_id) for kind, terms, fold in folded_terms(sub) for term in terms],
         )
         sql.execute("DELETE FROM footprints WHERE sub_resource_id = ?", (row_id,))
         if sub.footprint is not None:
             west, south, east, north = sub.footprint.bbox
             sql.execute("INSERT INTO footprints VALUES (?, ?, ?, ?, ?)", (row_id, west, east, south, north))
-        labels = " ".join(f"{term.code} {term.label}" for _, terms, _ in _folded(sub) for term in terms)
+        labels = " ".join(f"{term.code} {term.label}" for _, terms, _ in folded_terms(sub) for term in terms)
         sql.execute("DELETE FROM search WHERE rowid = ?", (row_id,))
         sql.execute(
             "INSERT INTO search (rowid, resource, sub_resource, title, abstract, about_resource, labels, files) "
@@ -352,7 +361,7 @@ class Catalogue:
     def _terms(self, upstream: str, kind: str, codes: str) -> tuple[Term, ...]:
         found = self._known_terms.get((upstream, kind, codes))
         if found is None:
-            found = tuple(Term(code, self._labels.get((upstream, kind, code), "")) for code in _strings(codes))
+            found = tuple(Term(code, self._labels.get((upstream, kind, code), "")) for code in strings_of(codes))
             self._known_terms[upstream, kind, codes] = found
         return found
 
@@ -372,10 +381,11 @@ class Catalogue:
             row["title"],
             row["abstract"],
             row["updated"],
-            _date(row["edition_from"]),
-            _date(row["edition_to"]),
+            day_of(row["edition_from"]),
+            day_of(row["edition_to"]),
             **self._fields(row),
             footprint=footprint_from_text(row["footprint"]) if row["footprint"] else None,
+            identifier=row["identifier"],
         )
 
     def _sub_resource(self, row: sqlite3.Row, ground: Callable[[str], Footprint | None]) -> SubResource:
@@ -386,7 +396,7 @@ class Catalogue:
             row["title"],
             "",  # nothing that decides reads the abstract
             row["updated"],
-            _date(row["edition_date"]),
+            day_of(row["edition_date"]),
             **self._fields(row),
             footprint=ground(row["footprint"]) if row["footprint"] else None,
         )
@@ -412,38 +422,3 @@ class Catalogue:
 
 def _nowhere(_: str) -> None:
     return None
-
-
-@lru_cache(maxsize=65536)
-def _strings(text: str) -> tuple[str, ...]:
-    return tuple(intern(item) for item in json.loads(text))
-
-
-def _day(day: date | None) -> str | None:
-    return day.isoformat() if day else None
-
-
-def _date(text: str | None) -> date | None:
-    return date.fromisoformat(text) if text else None
-
-
-def _codes(entry: Resource | SubResource) -> tuple[str, str, str, str]:
-    return (
-        json.dumps([term.code for term in entry.zones], ensure_ascii=False),
-        json.dumps([term.code for term in entry.formats], ensure_ascii=False),
-        json.dumps([term.code for term in entry.crs], ensure_ascii=False),
-        json.dumps([term.code for term in entry.resolutions], ensure_ascii=False),
-    )
-
-
-def _ground(entry: Resource | SubResource) -> str | None:
-    return footprint_to_text(entry.footprint) if entry.footprint else None
-
-
-def _folded(sub: SubResource) -> Iterable[tuple[str, tuple[Term, ...], Callable[[str], str]]]:
-    return (("zone", sub.zones, fold_zone), ("format", sub.formats, fold_format), ("crs", sub.crs, fold_crs))
-
-
-@lru_cache(maxsize=4096)
-def _array(texts: tuple[str, ...]) -> str:
-    return json.dumps(texts, ensure_ascii=False)

@@ -157,6 +157,8 @@ class Holdings:
         with self._index.transaction() as sql:
             names = unit_id, json.dumps([row[1] for row in rows])
             new = self._new_bytes(sql, unit_id, [f for f in files if f.remote.name in fresh])
+            if new:
+                self._date_change(sql, unit_id, updated, moment)
             replaced, replaced_bytes = sql.execute(
                 "SELECT count(*), coalesce(sum(size), 0) FROM stored_files "
                 "WHERE sub_resource_id = ? AND file IN (SELECT value FROM json_each(?))",
@@ -177,6 +179,7 @@ class Holdings:
                 "settled = NULL WHERE id = ?",
                 (len(rows) - replaced, sum(row[3] for row in rows) - replaced_bytes, unit_id),
             )
+            sql.execute("UPDATE sub_resources SET changed_at = ? WHERE id = ? AND changed_at IS NULL", (moment, unit_id))
             if new:
                 sql.execute("UPDATE sub_resources SET publication = publication + 1 WHERE id = ?", (unit_id,))
                 sql.execute(
@@ -184,6 +187,16 @@ class Holdings:
                     "WHERE sub_resource_id = ?1 AND file IN (SELECT value FROM json_each(?2))",
                     (unit_id, json.dumps(new)),
                 )
+
+    def _date_change(self, sql: sqlite3.Connection, unit_id: int, updated: str | None, moment: str) -> None:
+        """New bytes come in. Whoever has taken this sub-resource from here sees that by its date, or by ours if it has none that
+        is new: upstream's are days.
+        """
+        sql.execute(
+            "UPDATE sub_resources SET changed_at = ?1, republished_at = CASE WHEN complete AND EXISTS (SELECT 1 FROM stored_files "
+            "WHERE sub_resource_id = ?2 AND substr(updated, 1, 10) IS substr(?3, 1, 10)) THEN ?1 END WHERE id = ?2",
+            (moment, unit_id, updated),
+        )
 
     def _new_bytes(self, sql: sqlite3.Connection, unit_id: int, files: Sequence[StoredFile]) -> list[str]:
         """The names of those files that are not what was published under their names before: a repair brings nothing new."""

@@ -111,6 +111,8 @@ def _is_full(folder: Path) -> bool:
 def connect_reader(root: Path, *, wait: float = 30.0) -> sqlite3.Connection:
     """A read-only connection that never blocks or waits for the writer, but `wait` seconds for who has locked even readers out.
 
+    For one thread at a time; any may close it.
+
     Raises:
         IndexUnusable: there is no index, or it is not one.
         Locked: another program has locked even readers out.
@@ -136,7 +138,7 @@ def connect_reader(root: Path, *, wait: float = 30.0) -> sqlite3.Connection:
 
 
 def _connect(path: Path, how: str, wait: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=wait)
+    connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=wait, check_same_thread=False)
     try:
         with reading_rows():  # of a damaged schema not even the error message need be text
             connection.row_factory = sqlite3.Row

@@ -39,6 +39,12 @@ def m006_watch(db: Database) -> None:
     _execute(db, _WATCH)
 
 
+@migrations()
+def m007_serving(db: Database) -> None:
+    """When what is here has last changed, and under which code catalogues know a resource."""
+    _execute(db, _SERVING)
+
+
 def _execute(db: Database, statements: str) -> None:
     for statement in statements.split(";;"):
         db.execute(statement)
@@ -331,4 +337,13 @@ CREATE TABLE upstream_hours (  -- requests of an hour (UTC), redirects and retri
 CREATE INDEX stored_files_found_wrong ON stored_files (sub_resource_id) WHERE verified_at IS NULL;;
 CREATE INDEX sub_resources_stored ON sub_resources (upstream, state, stored_files, stored_bytes) WHERE stored_files > 0;;
 CREATE INDEX runs_by_command ON runs (command)
+"""
+
+_SERVING = """
+ALTER TABLE resources ADD COLUMN identifier TEXT NOT NULL DEFAULT '';;  -- spatialDatasetIdentifierCode
+ALTER TABLE sub_resources ADD COLUMN changed_at TEXT;;      -- when bytes last came or went here; null: none ever did
+ALTER TABLE sub_resources ADD COLUMN republished_at TEXT;;  -- when that happened without a new date of upstream's; else null
+UPDATE sub_resources SET changed_at =
+    (SELECT max(fetched_at) FROM stored_files f WHERE f.sub_resource_id = sub_resources.id) WHERE stored_files > 0;;
+CREATE INDEX sub_resources_served ON sub_resources (upstream, resource, sub_resource) WHERE complete = 1 AND stored_files > 0
 """

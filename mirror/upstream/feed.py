@@ -132,6 +132,7 @@ def _resource(entry: PublishedEntry, name: str, link: PublishedLink) -> Resource
         crs=entry.crs,
         resolutions=entry.resolutions,
         footprint=entry.footprint,
+        identifier=entry.identifier,
     )
 
 

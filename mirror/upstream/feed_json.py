@@ -100,6 +100,7 @@ def _entry(entry: Object) -> PublishedEntry:
             for link in _many(get("link"))
             if type(link) is dict
         ],
+        identifier=_text(get("spatialDatasetIdentifierCode")),
     )
 
 

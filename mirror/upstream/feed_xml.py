@@ -34,11 +34,12 @@ _CONTENT, _SUMMARY = _ATOM + "content", _ATOM + "summary"
 _EDITION, _EDITION_START, _EDITION_END = _GPF + "editionDate", _GPF + "editionDateStart", _GPF + "editionDateEnd"
 _ZONE, _FORMAT, _CATEGORY, _RESOLUTION = _GPF + "zone", _GPF + "format", _ATOM + "category", _GPF + "resolution"
 _MIME_TYPE = _GPF + "mime_type"
+_IDENTIFIER = "{http://inspire.ec.europa.eu/schemas/inspire_dls/1.0}spatial_dataset_identifier_code"
 _POLYGON = "{http://www.georss.org/georss}polygon"
 
 _TERMS = frozenset({_ZONE, _FORMAT, _CATEGORY, _RESOLUTION})
 _REPEATED = frozenset({_MIME_TYPE, _POLYGON})
-_TEXTS = frozenset({_ID, _TITLE, _UPDATED, _CONTENT, _SUMMARY, _EDITION, _EDITION_START, _EDITION_END})
+_TEXTS = frozenset({_ID, _TITLE, _UPDATED, _CONTENT, _SUMMARY, _EDITION, _EDITION_START, _EDITION_END, _IDENTIFIER})
 
 _HTML_HEAD = re.compile(rb"(?is)(?:<\?xml[^>]{0,200}\?>)?\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html)\b")
 _HTML = "expected an Atom feed, got an HTML page: the service is in trouble, or this is not the URL of a feed"
@@ -108,6 +109,7 @@ def _entry(element: etree._Element) -> PublishedEntry:
         media_types=media_types(repeated.get(_MIME_TYPE, ())),
         footprint=shared_footprint(footprint_from_xml, " ".join(repeated.get(_POLYGON, ()))),
         links=links,
+        identifier=text(_IDENTIFIER, ""),
     )
 
 

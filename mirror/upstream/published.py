@@ -32,7 +32,8 @@ class PublishedLink:
 
 @dataclass(slots=True)
 class PublishedEntry:
-    """An entry of any level. `content` is the abstract of a resource or sub-resource, and the MD5 of a file."""
+    """An entry of any level. `content` is the abstract of a resource or sub-resource, and the MD5 of a file; `identifier`
+    is the code of the spatial data set that a resource is."""
 
     id: str
     title: str
@@ -49,6 +50,7 @@ class PublishedEntry:
     media_types: tuple[str, ...]
     footprint: Footprint | None
     links: list[PublishedLink]
+    identifier: str = ""
 
 
 @dataclass(slots=True)

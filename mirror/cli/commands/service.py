@@ -1,4 +1,4 @@
-"""`run`: the service."""
+"""`serve` and `run`: the mirror over HTTP, alone or with the whole service."""
 
 from __future__ import annotations
 
@@ -7,6 +7,24 @@ import asyncio
 import click
 
 from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors, say
+
+
+@click.command(short_help="Serve the mirror over HTTP.")
+@json_option
+@pass_invocation
+@reports_errors
+def serve(invocation: Invocation, as_json: bool) -> None:
+    """Serve what is mirrored over HTTP, at `listen` of [serve]: the API of the upstream, INSPIRE Atom, and pages for people.
+
+    It only reads, and syncs nothing; `run` does both. Stays up until SIGTERM or Ctrl-C; SIGHUP has it read its config again.
+    """
+    from mirror.service.server import serve_only
+
+    settings = invocation.settings(offline=True)
+    ended = asyncio.run(serve_only(settings, lambda: invocation.settings(offline=True), invocation.watcher(bars=False)))
+    if as_json:
+        print_json({"signal": ended.by.name, "exit_code": ended.exit_code})
+    finish(ended.exit_code)
 
 
 @click.command(short_help="Be the service: sync by the clock and on demand.")

@@ -1,0 +1,102 @@
+"""Documents that are made of the index, kept until the index changes: most of what is asked for is asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from mirror.serving.readers import Readers
+from mirror.store.offer import Offer
+
+_MOST_BYTES = 64 * 2**20
+_COSTLY = 0.05  # seconds; what takes longer to make holds for a while, whatever a sync under way changes meanwhile
+_HOLDS = 10.0  # times what it took
+_HOLDS_AT_MOST = 5.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A body with its media type, as it is sent with the status 200. `vary` names the request headers that it depends on."""
+
+    body: bytes
+    content_type: str
+    vary: str = ""
+    etag: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "etag", f'"{hashlib.sha256(self.body).hexdigest()[:32]}"')
+
+
+@dataclass(slots=True)
+class _Kept:
+    document: Document | None
+    version: Hashable
+    holds_until: float
+
+
+class Answers:
+    """Makes documents, and remembers them by a key that says all that they depend on besides the index."""
+
+    def __init__(self, readers: Readers, *, most_bytes: int = _MOST_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
+        self._readers = readers
+        self._most_bytes = most_bytes
+        self._clock = clock
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._bytes = 0
+        self._making: dict[Hashable, asyncio.Task[Document | None]] = {}
+
+    async def get(self, key: Hashable, make: Callable[[Offer], Document | None]) -> Document | None:
+        """The document, or None where `make` finds that there is none. Raises what `Readers.ask` and `make` raise."""
+        kept = self._kept.get(key)
+        version = self._readers.version()
+        if kept is not None and ((version is not None and kept.version == version) or self._clock() < kept.holds_until):
+            self._kept.move_to_end(key)
+            return kept.document
+        # Who comes while it is being made waits for the same; if the index has changed since it was begun, it is made anew.
+        turn = (key, version)
+        task = self._making.get(turn)
+        if task is None:
+            task = self._making[turn] = asyncio.create_task(self._make(key, version, make))
+            task.add_done_callback(lambda _: self._making.pop(turn, None))
+        return await asyncio.shield(task)
+
+    async def _make(self, key: Hashable, version: Hashable | None, make: Callable[[Offer], Document | None]) -> Document | None:
+        begun = self._clock()
+        document = await self._readers.ask(make)
+        cost = self._clock() - begun
+        until = self._clock() + min(cost * _HOLDS, _HOLDS_AT_MOST) if cost > _COSTLY else 0.0
+        self._keep(key, _Kept(document, version, until))
+        return document
+
+    def _keep(self, key: Hashable, kept: _Kept) -> None:
+        if kept.document is None:  # names of what is not there are endless
+            return
+        self._forget(key)
+        self._kept[key] = kept
+        self._bytes += len(kept.document.body)
+        while self._bytes > self._most_bytes:
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, key: Hashable) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None and kept.document is not None:
+            self._bytes -= len(kept.document.body)
+
+
+def respond(request: web.Request, document: Document | None) -> web.Response:
+    """The answer with a document, or 304 for who has it already. Raises HTTPNotFound where there is none."""
+    if document is None:
+        raise web.HTTPNotFound
+    headers = {"ETag": document.etag, "Cache-Control": "no-cache"}
+    if document.vary:
+        headers["Vary"] = document.vary
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
+    if document.etag in known or known == ["*"]:
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=document.body, headers={"Content-Type": document.content_type, **headers})

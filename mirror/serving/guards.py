@@ -1,0 +1,83 @@
+"""What stands before every handler: errors become answers, answers get their headers, requests are told as events."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from mirror.errors import IndexUnusable, Locked, MirrorError
+from mirror.events import Emit, Note
+
+_LONGEST = 30.0  # seconds until an answer begins
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Server": "inspire-mirror",
+}
+"""On every answer. Pages for people need a policy of their own, and set it themselves."""
+
+
+def problem(status: int, text: str) -> web.Response:
+    """An error as JSON."""
+    return web.json_response({"error": text, "status": status}, status=status, headers={"Cache-Control": "no-store"})
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Complete the headers of an answer that is about to be sent."""
+    for name, value in _HEADERS.items():
+        if name not in response.headers or name == "Server":
+            response.headers[name] = value
+
+
+def told(emit: Emit) -> Middleware:
+    """Requests are told as events, at debug."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        emit(Note(f"{request.remote}: {request.method} {request.rel_url.raw_path[:200]} {response.status}", "debug"))
+        return response
+
+    return middleware
+
+
+def guarded(emit: Emit) -> Middleware:
+    """Whatever goes wrong is an answer, and says no more than whoever asked should know."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(_LONGEST):
+                return await handler(request)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            said = error.text if error.text and not error.text.startswith(str(error.status)) else HTTPStatus(error.status).phrase
+            answer = problem(error.status, said)
+            for name in ("Allow", "WWW-Authenticate", "Retry-After"):
+                if name in error.headers:
+                    answer.headers[name] = error.headers[name]
+            return answer
+        except TimeoutError:
+            return problem(503, "this took too long; try again")
+        except (IndexUnusable, Locked) as error:
+            emit(Note(f"HTTP: {request.method} {request.rel_url.raw_path[:200]}: {error}", "debug"))
+            answer = problem(503, "the index cannot be read now; /health says why")
+            answer.headers["Retry-After"] = "10"
+            return answer
+        except MirrorError as error:
+            emit(Note(f"HTTP: {request.method} {request.rel_url.raw_path[:200]}: {error}", "warning"))
+            return problem(503, "this cannot be answered now; the log says why")
+        except Exception as error:
+            # Whatever it is, it is said in the log and not to whoever asked, and the service lives on.
+            emit(Note(f"HTTP: {request.method} {request.rel_url.raw_path[:200]}: {type(error).__name__}: {error}", "warning"))
+            return problem(500, "this cannot be answered; the log says why")
+
+    return middleware

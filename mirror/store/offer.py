@@ -1,0 +1,391 @@
+"""What the mirror may tell others of and give away: editions that are here, complete and verified. Questions to the index only.
+
+An edition is offered whole or not at all. While files of it are being replaced it stays in the listings, with the files that are
+about to go: nobody who lists it in that moment may take it for gone. What `verify` has found wrong is not offered until it is
+mended.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from mirror.geometry import footprint_from_text
+from mirror.model import BBox, Footprint, RemoteFile, Resource, Ring, SubResource, Term
+from mirror.planning.volumes import archive_of
+from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
+from mirror.store.rows import day_of, strings_of
+from mirror.vocabulary import fold_crs, fold_format, fold_zone, media_type_of
+
+Order = Literal["id", "title", "edition"]
+
+_OFFERED = "s.complete = 1 AND s.stored_files > 0"
+_FILE = """
+SELECT f.id, f.file, f.url, f.size, f.md5, f.sha256, f.fetched_at, f.verified_at, l.media_type, l.rel, l.contents, l.position
+  FROM stored_files f LEFT JOIN listed_files l ON l.sub_resource_id = f.sub_resource_id AND l.file = f.file
+ WHERE f.sub_resource_id = ? AND (f.verified_at IS NOT NULL
+       OR EXISTS (SELECT 1 FROM announced_files a WHERE a.sub_resource_id = f.sub_resource_id AND a.file = f.file))
+ GROUP BY f.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedResource:
+    """A resource of which something is offered.
+
+    `resource` is as upstream describes it, but for what depends on what is here: zones, formats, CRS, resolutions, editions,
+    footprint (the box around it), and `updated`, which is never before the day on which it last changed here, so that whoever asks
+    for what has changed since a day is told. `changed_at` is that moment, ISO 8601 in UTC. `size` is in bytes.
+    """
+
+    upstream: str
+    resource: Resource
+    changed_at: str
+    sub_resources: int
+    files: int
+    size: int
+    withdrawn: bool
+    """Upstream has nothing of it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedSub:
+    """An edition that is offered; `size` in bytes, moments in ISO 8601 (UTC).
+
+    `sub.updated` is upstream's date, or ours where bytes were replaced under the same date of upstream's: who compares dates has to
+    see that. `state` is `current`, `superseded` or `withdrawn`; `latest` marks the newest of its series, withdrawn or not.
+    """
+
+    id: int
+    upstream: str
+    sub: SubResource
+    series: str
+    state: str
+    latest: bool
+    withdrawn_at: str | None
+    changed_at: str
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedFile:
+    """A file that is offered: `remote` with the size and MD5 of the bytes that are here. `fetched_at` is ISO 8601 (UTC)."""
+
+    id: int
+    remote: RemoteFile
+    size: int
+    md5: str
+    sha256: str
+    fetched_at: str
+    verified_at: str | None
+    """None for the moments in which it is being replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """Which editions of a resource are asked for; None does not filter. Codes are compared folded, days are included."""
+
+    zone: str | None = None
+    format: str | None = None
+    crs: str | None = None
+    edition_from: date | None = None
+    edition_to: date | None = None
+    box: BBox | None = None
+    """West, south, east, north: editions whose box does not meet it are left out."""
+
+    latest: bool = False
+    """Only the newest edition of each series."""
+
+
+EVERYTHING = Narrowing()
+
+
+class Offer:
+    """Questions to the index of one root, by one thread. Raises IndexUnusable or Locked where it cannot be opened."""
+
+    def __init__(self, root: Path, *, wait: float = 5.0) -> None:
+        self.path = root / FILE
+        self.connection = connect_reader(root, wait=wait)
+        self._labels: dict[tuple[str, str, str], str] | None = None
+        self._schema = self.connection.execute("SELECT 1 FROM pragma_table_info('resources') WHERE name = 'identifier'").fetchone()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self.connection.close()
+
+    @contextmanager
+    def asking(self) -> Iterator[sqlite3.Connection]:
+        """All that is asked inside is of one state of the index. What SQLite refuses comes out as what users can do about it."""
+        self._labels = None
+        try:
+            with reading_rows():
+                self.connection.execute("BEGIN")
+                try:
+                    yield self.connection
+                finally:
+                    self.connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise why_unusable(self.path, error) from error
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether this index has what is asked here; one that an older version wrote has it after the next sync."""
+        return self._schema is not None
+
+    # -- resources
+
+    def upstreams(self) -> list[str]:
+        """The upstreams of which anything is offered."""
+        rows = self.connection.execute(f"SELECT DISTINCT s.upstream FROM sub_resources s WHERE {_OFFERED} ORDER BY 1")
+        return [row[0] for row in rows]
+
+    def resources(self, upstream: str) -> list[OfferedResource]:
+        """What is offered of an upstream, in the order of the ids."""
+        return [self._resource(row) for row in self._described(upstream, None)]
+
+    def resource(self, upstream: str, resource: str) -> OfferedResource | None:
+        """One of them; None where nothing of it is offered."""
+        for row in self._described(upstream, resource):
+            return self._resource(row)
+        return None
+
+    def _described(self, upstream: str, resource: str | None) -> Iterable[_Described]:
+        one = "" if resource is None else " AND s.resource = ?"
+        values = [upstream, *([] if resource is None else [resource])]
+        # Editions that are alike in their codes are put together first: there are few such groups, whatever there is of editions.
+        groups: dict[str, list[sqlite3.Row]] = {}
+        for row in self.connection.execute(
+            "SELECT s.resource, s.zones, s.formats, s.crs, s.resolutions, min(s.edition_date) AS first, "
+            "max(s.edition_date) AS last, max(s.changed_at) AS changed_at, "
+            "count(*) AS subs, sum(s.stored_files) AS files, sum(s.stored_bytes) AS size, "
+            f"min(s.withdrawn_at IS NOT NULL) AS withdrawn FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ?{one} "
+            "GROUP BY s.resource, s.zones, s.formats, s.crs, s.resolutions ORDER BY s.resource",
+            values,
+        ):
+            groups.setdefault(row["resource"], []).append(row)
+        boxes = {
+            row["resource"]: tuple(row)[1:]
+            for row in self.connection.execute(
+                "SELECT s.resource, min(f.west), min(f.south), max(f.east), max(f.north) FROM sub_resources s "
+                f"JOIN footprints f ON f.sub_resource_id = s.id WHERE {_OFFERED} AND s.upstream = ?{one} GROUP BY s.resource",
+                values,
+            )
+        }
+        for name, alike in groups.items():
+            row = self.connection.execute(
+                "SELECT * FROM resources WHERE upstream = ? AND resource = ?", (upstream, name)
+            ).fetchone()
+            if row is not None:
+                yield _Described(row, alike, boxes.get(name))
+
+    def _resource(self, found: _Described) -> OfferedResource:
+        row, alike = found.row, found.alike
+        changed_at = max((group["changed_at"] or "" for group in alike), default="")
+        return OfferedResource(
+            row["upstream"],
+            Resource(
+                row["resource"],
+                row["url"],
+                row["title"],
+                row["abstract"],
+                newer(row["updated"], changed_at),
+                day_of(min((group["first"] for group in alike if group["first"]), default=None)),
+                day_of(max((group["last"] for group in alike if group["last"]), default=None)),
+                zones=self._union(row["upstream"], "zone", alike),
+                formats=self._union(row["upstream"], "format", alike),
+                crs=self._union(row["upstream"], "crs", alike),
+                resolutions=self._union(row["upstream"], "resolution", alike),
+                footprint=_rectangle(found.box) if found.box else None,
+                identifier=row["identifier"],
+            ),
+            changed_at,
+            sum(group["subs"] for group in alike),
+            sum(group["files"] for group in alike),
+            sum(group["size"] for group in alike),
+            withdrawn=row["state"] == "withdrawn" or all(group["withdrawn"] for group in alike),
+        )
+
+    # -- editions
+
+    def subs(
+        self,
+        upstream: str,
+        resource: str,
+        narrowing: Narrowing = EVERYTHING,
+        *,
+        order: Order = "id",
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+        keep: Callable[[Footprint], bool] | None = None,
+    ) -> tuple[list[OfferedSub], int]:
+        """The editions of a resource that are asked for, and how many there are beyond `limit` and `offset` too.
+
+        `keep` judges their footprints, if it is given; what has none is then left out.
+        """
+        where, values = _where(upstream, resource, narrowing)
+        turn = " DESC" if descending else ""
+        column = {"id": "s.sub_resource", "title": "s.title", "edition": "s.edition_date"}[order]
+        ordered = f"ORDER BY {column}{turn}, s.sub_resource{turn}"
+        if keep is not None:
+            rows = self.connection.execute(
+                f"SELECT s.id, s.footprint FROM sub_resources s WHERE {where} AND s.footprint IS NOT NULL {ordered}",
+                values,
+            )
+            ids = [row["id"] for row in rows if keep(footprint_from_text(row["footprint"]))]
+            total, ids = len(ids), ids[offset : None if limit is None else offset + limit]
+            where, values = "s.id IN (SELECT value FROM json_each(?))", [json.dumps(ids)]
+            window = ""
+        else:
+            total = self.connection.execute(f"SELECT count(*) FROM sub_resources s WHERE {where}", values).fetchone()[0]
+            window = f"LIMIT {-1 if limit is None else int(limit)} OFFSET {int(offset)}"
+        rows = self.connection.execute(f"SELECT s.* FROM sub_resources s WHERE {where} {ordered} {window}", values)
+        return [self._sub(row) for row in rows], total
+
+    def sub(self, upstream: str, resource: str, sub_resource: str) -> OfferedSub | None:
+        """One edition; None where it is not offered."""
+        row = self.connection.execute(
+            f"SELECT s.* FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.resource = ? AND s.sub_resource = ?",
+            (upstream, resource, sub_resource),
+        ).fetchone()
+        return self._sub(row) if row is not None else None
+
+    def _sub(self, row: sqlite3.Row) -> OfferedSub:
+        upstream, republished = row["upstream"], row["republished_at"]
+        return OfferedSub(
+            row["id"],
+            upstream,
+            SubResource(
+                row["resource"],
+                row["sub_resource"],
+                row["url"],
+                row["title"],
+                row["abstract"],
+                newer(row["updated"], republished) if republished else row["updated"],
+                day_of(row["edition_date"]),
+                zones=self._terms(upstream, "zone", strings_of(row["zones"])),
+                formats=self._terms(upstream, "format", strings_of(row["formats"])),
+                crs=self._terms(upstream, "crs", strings_of(row["crs"])),
+                resolutions=self._terms(upstream, "resolution", strings_of(row["resolutions"])),
+                footprint=footprint_from_text(row["footprint"]) if row["footprint"] else None,
+            ),
+            row["series"],
+            "withdrawn" if row["withdrawn_at"] else "superseded" if row["state"] == "superseded" else "current",
+            bool(row["latest"]),
+            row["withdrawn_at"],
+            row["changed_at"] or "",
+            row["stored_files"],
+            row["stored_bytes"],
+        )
+
+    # -- files
+
+    def files(self, sub_id: int, *, limit: int | None = None, offset: int = 0) -> list[OfferedFile]:
+        """The files of an edition, in upstream's order; those that it no longer lists come last."""
+        rows = self.connection.execute(
+            f"{_FILE} ORDER BY l.position IS NULL, l.position, f.file LIMIT ? OFFSET ?",
+            (sub_id, -1 if limit is None else limit, offset),
+        )
+        return [_file(row) for row in rows]
+
+    def file(self, upstream: str, resource: str, sub_resource: str, name: str) -> OfferedFile | None:
+        """One file, also of an edition that is not offered as a whole: each that is here and sound may be had."""
+        row = self.connection.execute(
+            "SELECT id FROM sub_resources WHERE upstream = ? AND resource = ? AND sub_resource = ?",
+            (upstream, resource, sub_resource),
+        ).fetchone()
+        if row is None:
+            return None
+        found = self.connection.execute(_FILE.replace("GROUP BY", "AND f.file = ? GROUP BY"), (row["id"], name)).fetchone()
+        return _file(found) if found is not None else None
+
+    # -- labels
+
+    def _terms(self, upstream: str, kind: str, codes: Iterable[str]) -> tuple[Term, ...]:
+        if self._labels is None:
+            rows = self.connection.execute("SELECT upstream, kind, code, label FROM terms")
+            self._labels = {(row["upstream"], row["kind"], row["code"]): row["label"] for row in rows}
+        return tuple(Term(code, self._labels.get((upstream, kind, code), "")) for code in codes)
+
+    def _union(self, upstream: str, kind: str, alike: Sequence[sqlite3.Row]) -> tuple[Term, ...]:
+        column = kind if kind == "crs" else f"{kind}s"
+        return self._terms(upstream, kind, sorted({code for group in alike for code in strings_of(group[column])}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A resource's row, its editions in groups that are alike, and the box around them."""
+
+    row: sqlite3.Row
+    alike: Sequence[sqlite3.Row]
+    box: BBox | None
+
+
+def newer(published: str | None, changed_at: str) -> str | None:
+    """Upstream's date, or the moment (to the second) of a change here on a later day."""
+    if not changed_at or (published and published[:10] >= changed_at[:10]):
+        return published
+    return f"{changed_at[:19]}Z"
+
+
+def _where(upstream: str, resource: str, narrowing: Narrowing) -> tuple[str, list[object]]:
+    parts = [_OFFERED, "s.upstream = ?", "s.resource = ?"]
+    values: list[object] = [upstream, resource]
+    coded = (("zone", narrowing.zone, fold_zone), ("format", narrowing.format, fold_format), ("crs", narrowing.crs, fold_crs))
+    for kind, code, fold in coded:
+        if code is not None:
+            parts.append("EXISTS (SELECT 1 FROM sub_resource_terms t WHERE t.kind = ? AND t.code = ? AND t.sub_resource_id = s.id)")
+            values += [kind, fold(code)]
+    if narrowing.edition_from:
+        parts.append("s.edition_date >= ?")
+        values.append(narrowing.edition_from.isoformat())
+    if narrowing.edition_to:
+        parts.append("s.edition_date <= ?")
+        values.append(narrowing.edition_to.isoformat())
+    if narrowing.box:
+        west, south, east, north = narrowing.box
+        parts.append(
+            "s.id IN (SELECT f.sub_resource_id FROM footprints f "
+            "WHERE f.west <= ? AND f.east >= ? AND f.south <= ? AND f.north >= ?)"
+        )
+        values += [east, west, north, south]
+    if narrowing.latest:
+        parts.append("s.latest = 1")
+    return " AND ".join(parts), values
+
+
+def _file(row: sqlite3.Row) -> OfferedFile:
+    name = row["file"]
+    listed = row["rel"] is not None
+    return OfferedFile(
+        row["id"],
+        RemoteFile(
+            name,
+            row["url"],
+            row["size"],
+            row["md5"],
+            (row["media_type"] if listed else "") or media_type_of(name),
+            row["rel"] if listed else "section" if archive_of(name) not in (None, name) else "alternate",
+            strings_of(row["contents"]) if listed else (),
+        ),
+        row["size"],
+        row["md5"],
+        row["sha256"],
+        row["fetched_at"],
+        row["verified_at"],
+    )
+
+
+@lru_cache(maxsize=1024)
+def _rectangle(box: BBox) -> Footprint:
+    west, south, east, north = box
+    ring: Ring = ((west, south), (east, south), (east, north), (west, north), (west, south))
+    return Footprint((ring,))

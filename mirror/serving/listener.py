@@ -35,7 +35,7 @@ _MOVES_WITHIN = 60.0  # seconds within which some of an answer has to arrive
 _BACKLOG = 1024  # connections that come at the same moment
 _STOP_WITHIN = 3.0  # seconds for answers under way
 _LARGEST_HEAD = 8190  # bytes of a line or header
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nContent-Length: 0\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Listener:

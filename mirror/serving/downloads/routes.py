@@ -89,14 +89,17 @@ def download_routes(site: Site) -> list[web.RouteDef]:
         found = await site.answers.get(("sums", *request.match_info.values()), make)
         return respond(request, found) if found is not None else None
 
+    # As aiohttp has it, a name has no braces; those of upstream may.
+    upstream, resource, sub_resource, name = (f"{{{part}:[^/]+}}" for part in ("upstream", "resource", "sub_resource", "name"))
+    folder = f"/{upstream}/download"
     return [
-        web.get("/{upstream}/download", get_bare),
-        web.get("/{upstream}/download/", get_folder),
-        web.get("/{upstream}/download/{resource}", get_bare),
-        web.get("/{upstream}/download/{resource}/", get_folder),
-        web.get("/{upstream}/download/{resource}/{sub_resource}", get_metalink),
-        web.get("/{upstream}/download/{resource}/{sub_resource}/", get_folder),
-        web.get("/{upstream}/download/{resource}/{sub_resource}/{name}", get_file),
+        web.get(folder, get_bare),
+        web.get(f"{folder}/", get_folder),
+        web.get(f"{folder}/{resource}", get_bare),
+        web.get(f"{folder}/{resource}/", get_folder),
+        web.get(f"{folder}/{resource}/{sub_resource}", get_metalink),
+        web.get(f"{folder}/{resource}/{sub_resource}/", get_folder),
+        web.get(f"{folder}/{resource}/{sub_resource}/{name}", get_file),
     ]
 
 

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 
@@ -71,7 +72,7 @@ Found = Opened | Unopened | Changing | Broken | None
 
 def look_up(offer: Offer, root: Path, place: Place, needs_bytes: Callable[[OfferedFile], bool]) -> Found:
     """The file, open where `needs_bytes` says so. To be asked in a thread, inside `Offer.asking`."""
-    if any(problem_with(part) for part in place.parts):
+    if not all(_is_name(part) for part in place.parts):
         return None  # no feed can have brought it, so no index has it
     file = offer.file(*place.parts)
     for _ in range(_TRIES):
@@ -96,6 +97,11 @@ def look_up(offer: Offer, root: Path, place: Place, needs_bytes: Callable[[Offer
             stream.close()
         file = again
     return Changing()
+
+
+@lru_cache(maxsize=4096)
+def _is_name(part: str) -> bool:
+    return problem_with(part) is None
 
 
 def _open(data: Path, place: Place) -> FileIO | str:

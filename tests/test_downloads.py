@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -127,6 +128,47 @@ async def test_a_connection_goes_on_after_every_kind_of_answer(served: ServedMir
     await raw.rest(answer["Content-Length"])
     assert (await raw.ask(b"GET " + path))[0] == 200
     raw.close()
+
+
+@pytest.mark.parametrize("in_memory", [True, False], ids=["from memory", "from the disk, by a thread"])
+async def test_the_same_bytes_come_from_memory_and_from_the_disk(
+    served: ServedMirror, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    """File systems say which it is, or cannot say; of both there are some under tests."""
+    monkeypatch.setattr("mirror.serving.downloads.sending._is_in_memory", lambda *_: in_memory)
+    whole = await asyncio.gather(*(served.ask(path_to("data.7z")) for _ in range(20)))
+    assert {answer.body for answer in whole} == {DATA}
+    assert (await served.ask(path_to("data.7z"), Range="bytes=-200000")).body == DATA[100_000:]
+    raw = await connect(served.url)
+    _, headers = await raw.ask(b"GET " + path_to("data.7z").encode(), "Range: bytes=0-99,150000-250000")
+    assert DATA[150_000:250_001] in await raw.rest(headers["Content-Length"])
+    raw.close()
+
+
+async def test_many_at_once_each_get_their_own(served: ServedMirror) -> None:
+    """They are looked up together: whether they are there, have been changed, or are no names at all."""
+    paths = [*(path_to(file.name) for file in FILES), path_to("nothing"), path_to("..")] * 12
+    answers = await asyncio.gather(*(served.ask(path) for path in paths))
+    bodies = {path_to(file.name): read(file.body) for file in FILES}
+    for path, answer in zip(paths, answers, strict=True):
+        assert (answer.status, answer.body) == (200, bodies[path]) if path in bodies else answer.status == 404
+    tag = f'"{sha256(DATA)}"'
+    mixed = await asyncio.gather(
+        *(
+            served.ask(path_to("data.7z"), **headers)
+            for headers in ({"If_None_Match": tag}, {"If_Match": '"x"'}, {})
+            for _ in range(9)
+        )
+    )
+    assert [answer.status for answer in mixed] == [304] * 9 + [412] * 9 + [200] * 9
+
+
+async def test_one_that_cannot_be_opened_holds_up_no_other(served: ServedMirror) -> None:
+    place = served.root / "data" / "gpf" / RESOURCE / SUB / "data.7z"
+    place.unlink()
+    place.symlink_to(place.name)  # a loop
+    broken, fine = await asyncio.gather(served.ask(path_to("data.7z")), served.ask(path_to("page.html")))
+    assert (broken.status, fine.status) == (503, 200)
 
 
 async def test_no_file_is_a_page_of_this_site(served: ServedMirror) -> None:

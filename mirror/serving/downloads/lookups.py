@@ -43,7 +43,11 @@ class Lookups:
             going = asyncio.create_task(self._go())
             self._going.add(going)
             going.add_done_callback(self._going.discard)
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:  # where a disk hangs, those who have given up are not to pile up
+            self._waiting = [entry for entry in self._waiting if entry[2] is not answer]
+            raise
 
     async def _go(self) -> None:
         while self._waiting:

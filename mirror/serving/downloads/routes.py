@@ -139,6 +139,7 @@ class _Files:
                 status = 304 if outcome(file) == "not modified" else 412
                 return web.Response(status=status, headers=file_headers(file, datetime.now(UTC)))
             case Opened(file, stream):
+                self.told.pop(place, None)
                 try:
                     return _by_nginx(found, accel, place) if accel else _with_bytes(request, found, datetime.now(UTC))
                 except BaseException:

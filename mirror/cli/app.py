@@ -167,11 +167,10 @@ def print_json(document: object) -> None:
 
 def print_json_array(items: Iterable[object]) -> None:
     """One JSON array on stdout, written item by item: millions of files need not fit into memory."""
-    empty = True
-    for item in items:
-        click.echo(("[" if empty else ",") + "\n  " + json.dumps(item, ensure_ascii=False), nl=False)
-        empty = False
-    click.echo("[]" if empty else "\n]")
+    from mirror.store.written import json_array
+
+    for piece in json_array(items):
+        click.echo(piece, nl=False)
 
 
 def finish(code: int) -> NoReturn:

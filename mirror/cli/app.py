@@ -53,11 +53,11 @@ class Invocation:
 
         return preferred(wishes_of_environment(os.environ))
 
-    def settings(self, *, offline: bool = False) -> Settings:
-        """The settings of the config in effect. Raises ConfigError."""
+    def settings(self, *, offline: bool = False, serving: bool = False) -> Settings:
+        """The settings of the config in effect; those that hold secrets as `load` reads them. Raises ConfigError."""
         from mirror.settings import load_found
 
-        return load_found(self.config, os.environ, Path.cwd(), offline=offline)[0]
+        return load_found(self.config, os.environ, Path.cwd(), offline=offline, serving=serving)[0]
 
     def settings_to_browse(self) -> Settings | None:
         """The settings in effect for what keeps nothing and so needs no root; None without config. Raises ConfigError."""

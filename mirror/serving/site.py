@@ -61,7 +61,12 @@ class Site:
         return urlsplit(self.settings.serve.public_url).path.rstrip("/") if self.settings.serve.public_url else ""
 
     def token(self) -> str | None:
-        """What is to be named by who asks for more than the mirror itself; None where nothing is."""
+        """What is to be named by who asks for more than the mirror itself; None where nothing is.
+
+        Raises HTTPServiceUnavailable for a token that ought to be there: better nobody gets in than everybody.
+        """
+        if self.settings.serve.token is None and self.settings.serve.token_file is not None:
+            raise web.HTTPServiceUnavailable(text="the token of this mirror was not read")
         return self.settings.serve.token.get_secret_value() if self.settings.serve.token is not None else None
 
     async def close(self) -> None:

@@ -23,8 +23,8 @@ def token_asked(token: Callable[[], str | None]) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        wanted = token()
-        if wanted is None or not _is_guarded(request):
+        wanted = token() if _is_guarded(request) else None
+        if wanted is None:
             return await handler(request)
         given = _token_of(request.headers.get("Authorization", ""))
         if given is None or not hmac.compare_digest(given, wanted.encode()):

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -134,15 +135,19 @@ def _since(given: Given) -> Cursor | str:
         return Cursor(0)
     if cursor := _CURSOR.fullmatch(value):
         return Cursor(int(cursor[1]), cursor[2] or "")
-    try:
+    with suppress(ValueError):
         if _DAY.fullmatch(value):
             return date.fromisoformat(value).isoformat()
-        moment = datetime.fromisoformat(_BLANK_FOR_PLUS.sub("+", value)) if _DAY.match(value) else None
-        if moment is not None:
-            return to_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        pass
+        if _DAY.match(value):
+            return to_text(_in_utc(datetime.fromisoformat(_BLANK_FOR_PLUS.sub("+", value))))
     wrong("since", f"{value!r} is no day (2026-10-06), no moment (2026-10-06T12:00:00Z) and no cursor of an answer")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:  # within a day of the first or last moment that there is
+        return moment.replace(tzinfo=UTC)
 
 
 def _place(sql: sqlite3.Connection, since: Cursor | str) -> Cursor:

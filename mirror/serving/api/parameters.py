@@ -23,20 +23,27 @@ class Parameter:
 
     name: str
     about: str
-    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    schema: Mapping[str, Any] = field(default_factory=lambda: _WORDS)
     repeatable: bool = False
+    listed: bool = False
+    """Whether its values stand in one text, with commas between them; `schema` is then that of all."""
 
     def as_openapi(self) -> dict[str, Any]:
         """The Parameter Object of OpenAPI 3.1."""
         described: dict[str, Any] = {"name": self.name, "in": "query", "description": self.about, "schema": dict(self.schema)}
+        if self.listed:
+            described |= {"style": "form", "explode": False}
         if self.repeatable:
             most = {"minItems": 1, "maxItems": 100}
             described |= {"schema": {"type": "array", "items": dict(self.schema), **most}, "style": "form", "explode": True}
         return described
 
 
-_NAMED = {"type": "string", "minLength": 1}
+_WORDS = {"type": "string", "pattern": "^[^\\u0000]*$"}
+_NAMED = {**_WORDS, "minLength": 1}
 _DAY = {"type": "string", "format": "date"}
+_LONGITUDE = {"type": "number", "minimum": -180, "maximum": 180}
+_LATITUDE = {"type": "number", "minimum": -90, "maximum": 90}
 _GLOB = "Repeatable, globs, any case."
 _FLAG = {"type": "string", "enum": ["1", "0", "true", "false", "yes", "no"]}
 
@@ -61,7 +68,8 @@ QUERY = (
     Parameter(
         "bbox",
         "Footprint meets this box: west,south,east,north in degrees, as 5.5,44.7,6.4,45.9.",
-        {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?(,-?[0-9]+(\.[0-9]+)?){3}$"},
+        {"type": "array", "prefixItems": [_LONGITUDE, _LATITUDE] * 2, "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+        listed=True,
     ),
     Parameter("latest", "Only the newest edition of each series.", _FLAG),
     Parameter("limit", "At most so many files.", _count(None, None)),
@@ -79,7 +87,13 @@ _SINCE = Parameter(
     "since",
     "A day or a moment (ISO 8601; without an offset, of UTC), from which on; or the `cursor` of an earlier answer, or the `id` of "
     "a change, behind which.",
-    {"type": "string", "pattern": r"^([0-9]{4}-[0-9]{2}-[0-9]{2}(T.*)?|[0-9]{1,18}(-[0-9a-f]{8})?)$"},
+    {
+        "anyOf": [
+            {"type": "string", "format": "date"},
+            {"type": "string", "format": "date-time"},
+            {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9a-f]{8})?$"},
+        ]
+    },
 )
 
 RUN_LIST = (

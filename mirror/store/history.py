@@ -163,5 +163,7 @@ def _newest(sql: sqlite3.Connection) -> int:
 
 
 def _mark(sql: sqlite3.Connection, number: int) -> str:
-    row = sql.execute("SELECT at, kind FROM events WHERE id = ?", (number,)).fetchone()
-    return hashlib.sha256("".join(row).encode()).hexdigest()[:8] if row is not None else ""
+    row = sql.execute("SELECT at, kind, upstream, resource, sub_resource, file FROM events WHERE id = ?", (number,)).fetchone()
+    if row is None:
+        return ""
+    return hashlib.sha256(json.dumps([history_id(sql), *row]).encode()).hexdigest()[:8]

@@ -19,7 +19,7 @@ LATER = withdraw(publish(publish(GOOD, "BDALPHA", REPLACED), "BDBRAVO", NEWER), 
 LATER = withdraw(LATER, "BDALPHA", GONE)
 BROKEN = wrong(edition(GOOD.resources[0].listed[3], "2026-12-24", "2026-12-25"))
 
-SUBSCRIPTIONS = {
+SUBSCRIPTIONS: dict[str, dict[str, Any]] = {
     "alpha": {"resources": ["BDALPHA"], "edition": "all"},
     "bravo": {"resources": ["BDBRAVO"], "edition": "all", "keep": 1},
 }

@@ -17,6 +17,9 @@ _LONGEST_QUERY = 4096  # characters; what is longer was not written by a person,
 _LONGEST_SAID = 300
 
 
+_WORDS: Mapping[str, Any] = {"type": "string", "pattern": "^[^\\u0000]*$"}
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One of them; `schema` is JSON Schema for one value."""
@@ -39,7 +42,6 @@ class Parameter:
         return described
 
 
-_WORDS = {"type": "string", "pattern": "^[^\\u0000]*$"}
 _NAMED = {**_WORDS, "minLength": 1}
 _DAY = {"type": "string", "format": "date"}
 _LONGITUDE = {"type": "number", "minimum": -180, "maximum": 180}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from mirror.store.query import MirroredFile
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # made once: json.dumps makes one for each item
 CSV_COLUMNS = tuple(name for name in MirroredFile._fields if name != "members")
 
 
@@ -16,7 +17,7 @@ def json_array(items: Iterable[object]) -> Iterator[str]:
     """One JSON array, an item a line."""
     empty = True
     for item in items:
-        yield ("[" if empty else ",") + "\n  " + json.dumps(item, ensure_ascii=False)
+        yield ("[" if empty else ",") + "\n  " + _encode(item)
         empty = False
     yield "[]\n" if empty else "\n]\n"
 
@@ -24,7 +25,7 @@ def json_array(items: Iterable[object]) -> Iterator[str]:
 def json_lines(items: Iterable[object]) -> Iterator[str]:
     """A JSON document a line (NDJSON)."""
     for item in items:
-        yield json.dumps(item, ensure_ascii=False) + "\n"
+        yield _encode(item) + "\n"
 
 
 def csv_lines(files: Iterable[MirroredFile], shown: Callable[[str], str] = str) -> Iterator[str]:

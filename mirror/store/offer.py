@@ -172,7 +172,7 @@ class Offer:
         ):
             groups.setdefault(row["resource"], []).append(row)
         boxes = {
-            row["resource"]: tuple(row)[1:]
+            row["resource"]: tuple(round(degrees, 4) for degrees in tuple(row)[1:])  # they are kept as 32-bit floats
             for row in self.connection.execute(
                 "SELECT s.resource, min(f.west), min(f.south), max(f.east), max(f.north) FROM sub_resources s "
                 f"JOIN footprints f ON f.sub_resource_id = s.id WHERE {_OFFERED} AND s.upstream = ?{one} GROUP BY s.resource",

@@ -135,6 +135,12 @@ class Offer:
         except sqlite3.Error as error:
             raise why_unusable(self.path, error) from error
 
+    def renew(self) -> None:
+        """What is asked from here on, inside `asking`, is of the index as it is now."""
+        self._labels = None
+        self.connection.execute("ROLLBACK")
+        self.connection.execute("BEGIN")
+
     @property
     def is_readable(self) -> bool:
         """Whether this index has what is asked here; one that an older version wrote has it after the next sync."""

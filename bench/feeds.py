@@ -13,13 +13,14 @@ from bench.figures import Figure, at_least
 from bench.ground import Ground
 from mirror.demo import listing, render
 from mirror.model import Page
+from mirror.serving.geoplateforme import spelling
 from mirror.upstream.feed import parse_resource, parse_sub_resource
 
 _BASE = "https://upstream.example/telechargement"
 _PAGES = 20
 _TURN = 0.5  # seconds of parsing per round
 
-Spelling = Callable[[render.Document], bytes]
+Spelling = Callable[[spelling.Document], bytes]
 Parse = Callable[[bytes], Page[Any]]
 
 
@@ -33,8 +34,8 @@ def feeds(ground: Ground) -> Iterator[Figure]:
         for resource in offer.listed
         for sub in resource.listed[:1]
     ]
-    spellings: dict[str, tuple[Spelling, float]] = {"JSON": (render.to_json, 60_000), "XML": (render.to_xml, 30_000)}
-    levels: dict[str, tuple[Sequence[render.Document], Parse]] = {
+    spellings: dict[str, tuple[Spelling, float]] = {"JSON": (spelling.to_json, 60_000), "XML": (spelling.to_xml, 30_000)}
+    levels: dict[str, tuple[Sequence[spelling.Document], Parse]] = {
         "files": (files, parse_sub_resource),
         "sub-resources": (subs, lambda body: parse_resource(body, "PRODUIT000")),
     }

@@ -14,6 +14,7 @@ from mirror.demo.catalogue import SampleResource
 from mirror.model import RemoteFile, Resource, SubResource
 from mirror.planning.changes import EVERYTHING
 from mirror.planning.plan import settled_key
+from mirror.serving.geoplateforme import asked, spelling
 from mirror.store.catalogue import Catalogue, Unit, UpstreamFacts
 from mirror.store.holdings import Holdings, StoredFile
 from mirror.store.index import Index
@@ -86,12 +87,12 @@ def _files(dialect: Geoplateforme, resource: SampleResource, sub: SubResource, b
     return dialect.read_sub_resource(_page(page), resource.id, sub.id).entries
 
 
-def _all(entries: Sequence[listing.T]) -> listing.Window[listing.T]:
-    return listing.Window(tuple(entries), 1, max(1, len(entries)), len(entries))
+def _all(entries: Sequence[listing.T]) -> asked.Window[listing.T]:
+    return asked.Window(tuple(entries), 1, max(1, len(entries)), len(entries))
 
 
-def _page(document: render.Document) -> bytes:
-    return render.to_json(document)
+def _page(document: spelling.Document) -> bytes:
+    return spelling.to_json(document)
 
 
 def _make(folder: Path, files: Sequence[RemoteFile]) -> None:

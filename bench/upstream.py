@@ -20,6 +20,7 @@ from typing import Any
 
 from mirror.demo import listing, render
 from mirror.demo.catalogue import Catalogue, SampleResource
+from mirror.serving.geoplateforme import asked, document, spelling
 
 _CONFIG = Template("""\
 $user
@@ -72,7 +73,7 @@ class Upstream:
 
     def file(self, resource: str, sub: str, name: str, scheme: str = "http") -> str:
         """The address of a file, for a peer."""
-        return render.download_url(self.bases[scheme], resource, sub, name)
+        return document.download_url(self.bases[scheme], resource, sub, name)
 
     def publish(self, catalogue: Catalogue, *, changed_since: str | None = None, bodies: bool = True) -> None:
         """Offer this catalogue and nothing else; any `updatedFrom` gets what changed since that day.
@@ -136,14 +137,14 @@ def _write_resource(resource: SampleResource, base: str, folder: Path) -> None:
             _write(render.sub_resource_page(resource.id, sub, files, base, "en"), folder / sub.id, files.page)
 
 
-def _windows(entries: tuple[Any, ...]) -> Iterator[listing.Window[Any]]:
-    for page in range(1, max(1, -(-len(entries) // listing.LARGEST_LIMIT)) + 1):
-        yield listing.window(entries, {"page": str(page), "limit": str(listing.LARGEST_LIMIT)})
+def _windows(entries: tuple[Any, ...]) -> Iterator[asked.Window[Any]]:
+    for page in range(1, max(1, -(-len(entries) // asked.LARGEST_LIMIT)) + 1):
+        yield listing.window(entries, {"page": str(page), "limit": str(asked.LARGEST_LIMIT)})
 
 
-def _write(document: render.Document, folder: Path, page: int) -> None:
+def _write(document: spelling.Document, folder: Path, page: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{page}.json").write_bytes(render.to_json(document))
+    (folder / f"{page}.json").write_bytes(spelling.to_json(document))
 
 
 def _make_certificate(folder: Path) -> None:

@@ -114,6 +114,40 @@ def intersects(footprint: Footprint, bbox: BBox) -> bool:
     return any(_ring_meets(ring, box) for ring in footprint.rings for box in boxes)
 
 
+def meets(footprint: Footprint, area: Ring) -> bool:
+    """Whether any ring, filled, meets an area that a closed ring encloses; touching counts."""
+    xs, ys = zip(*area, strict=True)
+    box = min(xs), min(ys), max(xs), max(ys)
+    corners = set(area)
+    if len(corners) == 4 and corners == {(x, y) for x in (box[0], box[2]) for y in (box[1], box[3])}:
+        return intersects(footprint, box)
+    edges = list(pairwise(area))
+    return any(_rings_meet(ring, area, edges, box) for ring in footprint.rings)
+
+
+def _rings_meet(ring: Ring, area: Ring, edges: Sequence[tuple[Position, Position]], box: BBox) -> bool:
+    if not _ring_meets(ring, box):
+        return False
+    for start, end in pairwise(ring):
+        if _edge_meets(start, end, box) and any(_edges_meet(start, end, *edge) for edge in edges):
+            return True
+    # No two edges meet, so one lies wholly inside the other or wholly outside: one position tells.
+    return _contains(ring, area[0]) or _contains(area, ring[0])
+
+
+def _edges_meet(a: Position, b: Position, c: Position, d: Position) -> bool:
+    """Whether two straight edges share a point: each has the ends of the other on both of its sides, or one of them on it."""
+    if max(a[0], b[0]) < min(c[0], d[0]) or max(c[0], d[0]) < min(a[0], b[0]):
+        return False
+    if max(a[1], b[1]) < min(c[1], d[1]) or max(c[1], d[1]) < min(a[1], b[1]):
+        return False
+    return _side(a, b, c) * _side(a, b, d) <= 0 and _side(c, d, a) * _side(c, d, b) <= 0
+
+
+def _side(a: Position, b: Position, position: Position) -> float:
+    return (b[0] - a[0]) * (position[1] - a[1]) - (b[1] - a[1]) * (position[0] - a[0])
+
+
 def _ring_meets(ring: Ring, bbox: BBox) -> bool:
     west, south, east, north = bbox
     xs, ys = zip(*ring, strict=True)

@@ -13,10 +13,10 @@ import pytest
 
 from mirror.demo.body import Held
 from mirror.demo.catalogue import Catalogue, SampleSub
-from mirror.demo.render import Document
 from mirror.errors import ListingError, RequestFailed
 from mirror.model import RemoteFile, SubResource
 from mirror.planning.changes import Scope
+from mirror.serving.geoplateforme.spelling import Document
 from mirror.upstream.crawl import Crawler, Listing, in_parallel
 from mirror.upstream.geoplateforme import Geoplateforme
 from mirror.upstream.session import Patience, Session

@@ -112,7 +112,9 @@ async def sync_until(ended: asyncio.Event, served: ServedMirror) -> int:
     catalogue, syncs = served.mirror.upstream.catalogue, 0
     while not ended.is_set():
         syncs += 1
-        catalogue = publish(catalogue, "BDBRAVO", edition(OTHER, f"{2100 + syncs}-01-01", (_LATER + timedelta(minutes=syncs)).isoformat()))
+        catalogue = publish(
+            catalogue, "BDBRAVO", edition(OTHER, f"{2100 + syncs}-01-01", (_LATER + timedelta(minutes=syncs)).isoformat())
+        )
         report = await served.sync(catalogue)
         assert report.done["add"] == len(OTHER.files), report
     return syncs

@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from mirror.demo.catalogue import Catalogue, SampleResource, SampleSub, Terms
 from mirror.model import BBox, Footprint
-
-DEFAULT_LIMIT = 10  # [O]
-LARGEST_LIMIT = 50  # [O]; what is larger is clamped without a word [C]
+from mirror.serving.geoplateforme.asked import Window, paging_of
 
 _SUB_FILTERS = frozenset({"zone", "format", "crs", "editionDateFrom", "editionDateTo", "polygon"})
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Window(Generic[T]):
-    """A page of a listing of `total` entries; `size` is the limit in force, not the number of entries."""
-
-    entries: tuple[T, ...]
-    page: int
-    size: int
-    total: int
-
-    @property
-    def count(self) -> int:
-        """How many pages there are; none where nothing is listed [I]."""
-        return -(-self.total // self.size)
-
-    @property
-    def beyond(self) -> bool:
-        """Whether the page asked for comes after the last one."""
-        return self.page > max(self.count, 1)
-
-
 def window(entries: Sequence[T], query: Mapping[str, str]) -> Window[T]:
-    """The page that `page` and `limit` ask for. A number that is none counts as not given [I]; `pageSize` is ignored [C]."""
-    page = _number(query.get("page"), 1)
-    size = min(_number(query.get("limit"), DEFAULT_LIMIT), LARGEST_LIMIT)
-    return Window(tuple(entries[(page - 1) * size : page * size]), page, size, len(entries))
+    """The page that `page` and `limit` ask for."""
+    paging = paging_of(query)
+    return Window(tuple(entries[paging.offset : paging.offset + paging.size]), paging.page, paging.size, len(entries))
 
 
 def resources(catalogue: Catalogue, query: Mapping[str, str]) -> list[SampleResource]:
@@ -67,10 +43,6 @@ def sub_resources(resource: SampleResource, query: Mapping[str, str]) -> Sequenc
         and _of_period(query, "editionDateFrom", "editionDateTo", sub.edition_date, sub.edition_date)
         and _of_ground(query, sub.polygon)
     ]
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isdecimal() and int(text) > 0 else default
 
 
 def _of_terms(query: Mapping[str, str], zones: Terms | None, formats: Terms | None, crs: Terms | None) -> bool:

@@ -15,6 +15,9 @@ from mirror.demo.answer import Answer, file_answer, http_date, problem, send
 from mirror.demo.body import Held
 from mirror.demo.catalogue import Catalogue
 from mirror.model import Level
+from mirror.serving.geoplateforme.asked import lang_of
+from mirror.serving.geoplateforme.routes import wants_json
+from mirror.serving.geoplateforme.spelling import Document, to_json, to_xml
 
 BASE: Final = "/telechargement"
 """The path that all routes start with, as on the live host."""
@@ -123,16 +126,16 @@ class SampleService:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
         return answer or problem(HTTPStatus.NOT_FOUND)
 
-    def written(self, request: web.Request, document: render.Document, *, beyond: bool) -> Answer:
+    def written(self, request: web.Request, document: Document, *, beyond: bool) -> Answer:
         """The document in the format asked for; beyond the last page, an empty 200 [C]."""
         json = self.wants_json(request)
-        content = render.to_json(document) if json else render.to_xml(document)
+        content = to_json(document) if json else to_xml(document)
         headers = {"Content-Type": "application/json" if json else "application/atom+xml;charset=UTF-8"}
         return Answer(HTTPStatus.OK, Held(b"" if beyond else content), headers)
 
     def wants_json(self, request: web.Request) -> bool:
-        """Whether JSON was asked for, in either of the two ways [C]; the default is XML [O]."""
-        return "application/json" in request.headers.get("Accept", "") or request.query.get("outputFormat") == "application/json"
+        """Whether JSON was asked for."""
+        return wants_json(request)
 
     def base_for(self, request: web.Request) -> str:
         """The address that the links of an answer start with: the one by which this request came."""
@@ -141,8 +144,7 @@ class SampleService:
     def page(self, request: web.Request, route: Route) -> Answer | None:
         """A page of a listing, or None where there is none of that name. Raises ValueError for a filter that cannot be read."""
         query, base = request.query, self.base_for(request)
-        # `fre` and `eng` say the documents [O], `fr` and `en` the links of the feeds [L].
-        lang = "fr" if query.get("lang") in ("fr", "fre") else "en"
+        lang = lang_of(query)
         if route.kind == Level.CAPABILITIES:
             resources = listing.window(listing.resources(self.catalogue, query), query)
             return self.written(request, render.capabilities(self.catalogue, resources, base, lang), beyond=resources.beyond)

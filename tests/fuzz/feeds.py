@@ -25,6 +25,7 @@ from mirror.planning.plan import Adopt, Kept, Park, plan_unit
 from mirror.planning.selection import Wanted, Wish, select
 from mirror.planning.series import series_key
 from mirror.planning.volumes import publishing_groups
+from mirror.serving.geoplateforme import spelling
 from mirror.store.catalogue import Catalogue as Listings
 from mirror.store.index import Index
 from mirror.upstream.geoplateforme import Geoplateforme
@@ -59,8 +60,8 @@ def _seeds() -> Iterator[dict[str, Any]]:
 
 
 _DOCUMENTS = tuple(_seeds())
-_JSON = tuple(render.to_json(document) for document in _DOCUMENTS)
-_XML = tuple(render.to_xml(document) for document in _DOCUMENTS)
+_JSON = tuple(spelling.to_json(document) for document in _DOCUMENTS)
+_XML = tuple(spelling.to_xml(document) for document in _DOCUMENTS)
 
 _JSON_TOKENS = (
     b"{", b"}", b"[", b"]", b'"', b",", b":", b"null", b"true", b"-1", b"1e999", b"9" * 5000, b"NaN", b"\\u0000", b"\\ud800",

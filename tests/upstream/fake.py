@@ -19,9 +19,9 @@ from aiohttp import web
 
 from mirror.demo.answer import Answer, problem
 from mirror.demo.catalogue import Catalogue
-from mirror.demo.render import Document
 from mirror.demo.service import BASE, DOWNLOAD, OTHER, Route, SampleService
 from mirror.model import Level
+from mirror.serving.geoplateforme.spelling import Document
 
 from .exchange import Exchange, Record
 from .faults import Fault, retry_after

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub
-from mirror.demo.render import Document
+from mirror.serving.geoplateforme.spelling import Document
 
 from .fake import FakeUpstream
 

@@ -101,22 +101,25 @@ async def test_who_comes_back_with_the_cursor_hears_only_what_is_new(served: Ser
     assert plain == new
 
 
-@pytest.mark.parametrize(
-    "since",
-    ["2027-01-03", "2027-01-03T14:00:00Z", "2027-01-03T14:00:00", "2027-01-03T15:00:00+01:00", "2027-01-02T13:00:00.000001Z"],
-)
-async def test_since_a_day_or_a_moment(served: ServedMirror, since: str) -> None:
+async def test_since_a_day_or_a_moment(served: ServedMirror) -> None:
     first = (await served.ask("/api/changes")).json()["changes"]
     expected = [change for change in first if change["at"] >= "2027-01-03"]
-    for spelt in (quote(since), since):  # a + that was not encoded is a blank
-        assert (await served.ask(f"/api/changes?since={spelt}")).json()["changes"] == expected
     assert 0 < len(expected) < len(first)
+    for since in (
+        "2027-01-03",
+        "2027-01-03T14:00:00Z",
+        "2027-01-03T14:00:00",
+        "2027-01-03T15:00:00+01:00",
+        "2027-01-02T13:00:00.000001Z",
+    ):
+        for spelt in (quote(since), since):  # a + that was not encoded is a blank
+            assert (await served.ask(f"/api/changes?since={spelt}")).json()["changes"] == expected, since
 
 
-@pytest.mark.parametrize("since", ["yesterday", "2027-13-01", "-1", "1-2", "2027-01-03T25:00", "1.5", "", "20270103T140000Z"])
-async def test_since_anything_else_is_refused(served: ServedMirror, since: str) -> None:
-    answer = await served.ask(f"/api/changes?since={since}")
-    assert (answer.status, answer.json()["error"][:6]) == (400, "since:")
+async def test_since_anything_else_is_refused(served: ServedMirror) -> None:
+    for since in ("yesterday", "2027-13-01", "-1", "1-2", "2027-01-03T25:00", "1.5", "", "20270103T140000Z"):
+        answer = await served.ask(f"/api/changes?since={since}")
+        assert (answer.status, answer.json()["error"][:6]) == (400, "since:"), since
 
 
 async def test_only_some_kinds(served: ServedMirror) -> None:

@@ -48,7 +48,7 @@ QUESTIONS: list[Options] = [
     (("resource", "nothing"),),
 ]
 OF_SAMPLES: list[Options] = [
-    (("bbox", "5.5,44.7,6.4,45.9"), ("latest", "")),
+    (("bbox", "5.5,44.7,6.4,45.9"), ("resource", "bd*")),
     (("member", "*.gpkg"), ("zone", "D038")),
     (("q", "batiments"),),
 ]
@@ -77,7 +77,9 @@ async def test_query_answers_as_the_command(served: ServedMirror) -> None:
 
 
 async def test_boxes_members_and_words_are_those_of_the_command(tmp_path: Path) -> None:
-    async with served_mirror(tmp_path / "mirror", sample_catalogue()) as served:
+    async with served_mirror(tmp_path / "mirror", sample_catalogue(), sync=False) as served:
+        served.mirror.tables = {"some": {"resources": ["BDTOPO", "ADMIN*"], "formats": ["GPKG"]}}
+        assert (await served.sync()).outcome == "complete"
         counts = await compare(served, OF_SAMPLES)
         everything = len((await served.ask("/api/query")).json())
         assert all(0 < count < everything for count in counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -60,6 +61,14 @@ async def test_a_run_without_an_end_goes_on_or_was_killed(served: ServedMirror) 
         sql.execute("INSERT INTO runs (command, started_at, subscriptions) VALUES ('sync', '2027-02-01T00:00:00.000000Z', '[]')")
     newest = (await served.ask("/api/runs?limit=1")).json()["runs"][0]
     assert (newest["id"], newest["outcome"], newest["finished_at"]) == (6, "killed", None)
+
+
+async def test_long_reports_make_short_pages(served: ServedMirror) -> None:
+    report = json.dumps({"failed": ["x" * 3_000_000]})
+    with closing(sqlite3.connect(served.root / FILE)) as sql, sql:
+        sql.execute("UPDATE runs SET report = ? WHERE id IN (1, 2, 3)", (report,))
+    assert [run["id"] for run in (await served.ask("/api/runs")).json()["runs"]] == [5, 4, 3]
+    assert [run["id"] for run in await pages(served, "/api/runs", "runs")] == [5, 4, 3, 2, 1]
 
 
 # -- changes

@@ -124,18 +124,36 @@ async def test_work_ends_when_the_client_has_gone() -> None:
         assert spools.under_way == 0
 
 
-async def test_one_too_many_is_told_when_to_come_back() -> None:
-    source, spools = Source(), Spools(small=1000, at_once=1)
+async def test_one_long_answer_too_many_is_told_when_to_come_back() -> None:
+    """Short ones go past those that are long."""
+    source, spools = Source(), Spools(small=1000, long_at_once=1)
     async with sending(source, spools) as url, aiohttp.ClientSession() as client:
         source.go.release()
-        async with client.get(url) as first, client.get(url) as second:
-            assert (first.status, second.status, second.headers["Retry-After"]) == (200, 503, "5")
-            assert "too many" in (await second.json())["error"]
+        async with client.get(url) as first:
+            assert first.status == 200
+            other = Source()
+            other.go.release()
+            second = spools.open(other)
+            with pytest.raises(web.HTTPServiceUnavailable) as refused:
+                await second.begun()
+            second.give_up()
+            assert (refused.value.headers["Retry-After"], "too many long" in str(refused.value.text)) == ("5", True)
+            short = spools.open(lambda is_given_up: iter(["short"]))
+            assert await short.begun() == b"short"
+            short.give_up()
             first.close()
         assert await asyncio.to_thread(source.ended.wait, 20)
-        again = Source()
-        again.go.release()
-        assert await spools.open(again).begun() is None
+    assert (spools.under_way, spools.lying) == (0, 0)
+
+
+async def test_who_would_wait_for_ever_is_told_at_once() -> None:
+    spools = Spools(most_waiting=2)
+    waiting = [spools.open(Source()) for _ in range(2)]
+    with pytest.raises(web.HTTPServiceUnavailable):
+        spools.open(Source())
+    waiting[0].give_up()
+    spools.open(Source())
+    spools.close()
 
 
 @pytest.mark.parametrize("how", ["room", "index"])
@@ -152,12 +170,12 @@ async def test_an_answer_that_cannot_be_ended_does_not_look_whole(how: str) -> N
             with pytest.raises(aiohttp.ClientError):
                 await answer.read()
         assert await asyncio.to_thread(source.ended.wait, 20)
-        assert spools.under_way == 0
+        assert (spools.under_way, spools.lying) == (0, 0)
 
 
 async def test_many_ask_while_a_sync_writes(tmp_path: Path) -> None:
     """Each answer is of one state of the index: a catalogue of before or of after, never a mixture."""
-    spools = Spools(small=1000)
+    spools = Spools(small=1000, long_at_once=6)
     async with small_steps(tmp_path / "mirror", spools) as (served, url):
         after = simple_catalogue(4, 6, 3)
 

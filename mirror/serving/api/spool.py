@@ -26,8 +26,9 @@ _SMALL = 1024 * 1024  # bytes that are answered as they are, with a length and a
 _BLOCK = 256 * 1024
 _LOOKS_EVERY = 1.0  # seconds between looks whether the client is still there, while there is nothing to send him
 _MOST_LYING = 2 * 2**30  # bytes, compressed, of all answers under way: some twenty million files
-_AT_ONCE = 8
-_THREADS = 2
+_LONG_AT_ONCE = 4
+_MOST_WAITING = 100  # answers, long or not: those beyond would wait for longer than anybody does
+_MORE_THREADS = 2  # than long answers: short ones go past them
 _GZIP = 16 + zlib.MAX_WBITS
 
 Pieces = Callable[[Callable[[], bool]], Iterator[str]]
@@ -38,16 +39,32 @@ class _GivenUp(Exception):
     """Nobody waits for the rest."""
 
 
+class _NoRoom(MirrorError):
+    """Too much is under way."""
+
+
 class Spools:
     """All answers under way."""
 
-    def __init__(self, *, small: int = _SMALL, most_lying: int = _MOST_LYING, at_once: int = _AT_ONCE) -> None:
+    def __init__(
+        self,
+        *,
+        small: int = _SMALL,
+        most_lying: int = _MOST_LYING,
+        long_at_once: int = _LONG_AT_ONCE,
+        most_waiting: int = _MOST_WAITING,
+    ) -> None:
         self.small = small
-        self._room = threading.Lock()
-        self._free = most_lying
-        self._at_once = at_once
+        self.lying = 0
+        """Bytes in temporary files."""
+
+        self._lock = threading.Lock()
+        self._most_lying = most_lying
+        self._long = 0
+        self._long_at_once = long_at_once
+        self._most_waiting = most_waiting
         self._open: set[Spool] = set()
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="answer")
+        self._pool = ThreadPoolExecutor(long_at_once + _MORE_THREADS, thread_name_prefix="answer")
 
     @property
     def under_way(self) -> int:
@@ -56,20 +73,32 @@ class Spools:
 
     def open(self, pieces: Pieces) -> Spool:
         """Have an answer made. Raises HTTPServiceUnavailable where too many are under way."""
-        if len(self._open) >= self._at_once:
-            text = "too many long answers are under way; try again in a moment"
-            raise web.HTTPServiceUnavailable(text=text, headers={"Retry-After": "5"})
+        if len(self._open) >= self._most_waiting:
+            raise _later("too many questions at once")
         spool = Spool(self, asyncio.get_running_loop())
         self._open.add(spool)
         self._pool.submit(spool.make, pieces)
         return spool
 
+    def lengthen(self) -> None:
+        """One answer turns out to be long. Raises _NoRoom where there are too many of them."""
+        with self._lock:
+            if self._long >= self._long_at_once:
+                raise _NoRoom("too many long answers are under way")
+            self._long += 1
+
     def take(self, count: int) -> None:
-        """So many bytes more are lying; fewer, if negative. Raises MirrorError where that is too much."""
-        with self._room:
-            if count > self._free:
-                raise MirrorError("long answers have filled the room that they may take; narrow the question, or come back later")
-            self._free -= count
+        """So many bytes more are lying. Raises _NoRoom where that is too much."""
+        with self._lock:
+            if self.lying + count > self._most_lying:
+                raise _NoRoom("long answers have filled the room that they may take")
+            self.lying += count
+
+    def give_back(self, count: int) -> None:
+        """A long answer is over, and the bytes of it that were lying have gone."""
+        with self._lock:
+            self._long -= 1
+            self.lying -= count
 
     def forget(self, spool: Spool) -> None:
         """It is over."""
@@ -122,7 +151,12 @@ class Spool:
         if self._given_up:
             raise _GivenUp
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=_folder(), prefix="inspire-mirror-", buffering=0)  # noqa: SIM115
+            self._spools.lengthen()
+            try:
+                self._file = tempfile.TemporaryFile(dir=_folder(), prefix="inspire-mirror-", buffering=0)  # noqa: SIM115
+            except OSError:
+                self._spools.give_back(0)
+                raise
         packed = self._packer.compress(self._head) + (self._packer.flush() if last else b"")
         self._head.clear()
         if packed:
@@ -138,9 +172,14 @@ class Spool:
     # -- in the loop
 
     async def begun(self) -> bytes | None:
-        """All of it, if that is little; None once there is more than that. Raises what kept it from being made."""
+        """All of it, if that is little; None once there is more than that.
+
+        Raises what kept it from being made; HTTPServiceUnavailable where that was too much at once.
+        """
         while not self._done and self._file is None:
             await self._movement()
+        if isinstance(self._error, _NoRoom):
+            raise _later(str(self._error)) from self._error
         if self._error is not None:
             raise self._error
         return bytes(self._head) if self._file is None else None
@@ -188,7 +227,7 @@ class Spool:
             file, self._file = self._file, None
             if file is not None:
                 file.close()
-                self._spools.take(-self._lies)
+                self._spools.give_back(self._lies)
 
 
 class Spooled(web.StreamResponse):
@@ -217,6 +256,10 @@ class Spooled(web.StreamResponse):
             raise ConnectionResetError("this answer could not be made to its end") from error
         finally:
             self._spool.give_up()
+
+
+def _later(why: str) -> web.HTTPServiceUnavailable:
+    return web.HTTPServiceUnavailable(text=f"{why}; come back in a moment", headers={"Retry-After": "5"})
 
 
 def _is_there(request: BaseRequest) -> bool:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from mirror.serving.geoplateforme.routes import geoplateforme_routes
 from mirror.serving.guards import add_headers, guarded, told
+from mirror.serving.inspire.routes import inspire_routes
 from mirror.serving.machines import machine_routes
 from mirror.serving.shared import FRESH
 from mirror.serving.site import Site
@@ -22,6 +23,7 @@ def make_app(site: Site, *, fresh: float = FRESH) -> web.Application:
     app = web.Application(middlewares=[told(site.emit), guarded(site.emit)], client_max_size=_LARGEST_BODY)
     app.router.add_routes(machine_routes(site, fresh=fresh))
     app.router.add_routes(geoplateforme_routes(site))
+    app.router.add_routes(inspire_routes(site))
     app.on_response_prepare.append(add_headers)
     app.on_cleanup.append(lambda _: site.close())
     return app

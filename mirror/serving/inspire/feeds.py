@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from lxml import etree
 
@@ -29,9 +29,8 @@ from mirror.serving.inspire.datasets import Dataset
 from mirror.serving.inspire.representations import MOST_LINKS, Representation, around, linked_singly
 from mirror.serving.inspire.service import Service
 from mirror.store.offer import Offer, OfferedFile, OfferedSub
-from mirror.vocabulary import media_type_of
 
-_TYPE = re.compile(r"[a-zA-Z0-9][\w.+-]*/[a-zA-Z0-9][\w.+-]*(?:; ?[\w-]+=(?:[\w.:/+-]+|\"[\w.:/+ -]*\"))*", re.ASCII)
+_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?:; ?[\w!#$&^.+-]+=[\w!#$&^.+-]+)*", re.ASCII)
 _XML = "application/xml"
 _HTML = "text/html"
 
@@ -83,7 +82,9 @@ def found_feed(service: Service, offer: Offer, one: Dataset, found: Sequence[Rep
     known = ", ".join(dict.fromkeys(each.crs for each in found))
     subtitle = service.say(phrase("Files of this data set, which is here in these CRS: {crs}", crs=known))
     changed_at = max((each.changed_at for each in wanted), default=one.offered.changed_at)
-    feed = new_feed(service, f"{service.url('inspire', 'get')}?{urlencode(asked)}", title, subtitle, changed_at)
+    feed = new_feed(
+        service, f"{service.url('inspire', 'get')}?{urlencode(asked, quote_via=quote, safe='')}", title, subtitle, changed_at
+    )
     link(feed, "up", service.dataset_feed(one.resource.id), type=ATOM_TYPE, hreflang=service.lang, title=one.title)
     _entries(feed, service, offer, one, wanted)
     return written(feed)
@@ -223,9 +224,9 @@ def _file_link(entry: etree._Element, service: Service, rel: str, found: Offered
 
 
 def media_type(file: OfferedFile) -> str:
-    """The media type of a file, as it is served: what upstream states, if that is one."""
+    """The media type of a file, as it is served: what upstream states, if that is one (R30)."""
     stated = file.remote.media_type
-    return stated if len(stated) <= 200 and _TYPE.fullmatch(stated) else media_type_of(file.remote.name)
+    return stated if _TYPE.fullmatch(stated) else "application/octet-stream"
 
 
 def _summary(service: Service, each: Representation) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC
 
 from mirror.demo.body import Pattern
 from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub, rectangle
+from mirror.demo.samples import sample_catalogue
 from mirror.model import Footprint, Term
 
 from ..served import ServedMirror
@@ -132,6 +133,7 @@ def withdrawn(catalogue: Catalogue) -> Catalogue:
     )
 
 
-def later(day: datetime) -> datetime:
-    """A moment that a feed must not name yet."""
-    return day.replace(year=day.year + 1)
+def sample() -> Catalogue:
+    """The sample catalogue with fewer blocks of tiles: those are all alike."""
+    whole = sample_catalogue()
+    return replace(whole, resources=tuple(replace(one, subs=one.subs[:18]) for one in whole.resources))

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from mirror.demo.catalogue import Catalogue
-from mirror.demo.samples import sample_catalogue
 
 from ..served import ServedMirror, served_mirror
 from . import dataset_checks, opensearch_checks, service_checks, trap_checks
-from .mirrors import shapes, visit, withdrawn
+from .mirrors import sample, shapes, visit, withdrawn
 from .suite import CHECKS, failed, findings
 
 SEVEN_ZIP = "application/x-7z-compressed"
@@ -44,7 +43,7 @@ async def synced(folder: Path, *catalogues: Catalogue, **serve: Any) -> AsyncIte
 @pytest.mark.parametrize(
     ("catalogues", "serve", "types"),
     [
-        pytest.param([sample_catalogue()], {}, {SEVEN_ZIP}, id="the sample catalogue"),
+        pytest.param([sample()], {}, {SEVEN_ZIP}, id="the sample catalogue"),
         pytest.param([shapes()], {}, set(), id="all shapes"),
         pytest.param([shapes(), withdrawn(shapes())], {}, set(), id="withdrawn upstream"),
         pytest.param([shapes()], {"public_url": "https://mirror.example.org/geo"}, set(), id="behind a proxy, below a path"),

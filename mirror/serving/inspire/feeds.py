@@ -82,9 +82,8 @@ def found_feed(service: Service, offer: Offer, one: Dataset, found: Sequence[Rep
     known = ", ".join(dict.fromkeys(each.crs for each in found))
     subtitle = service.say(phrase("Files of this data set, which is here in these CRS: {crs}", crs=known))
     changed_at = max((each.changed_at for each in wanted), default=one.offered.changed_at)
-    feed = new_feed(
-        service, f"{service.url('inspire', 'get')}?{urlencode(asked, quote_via=quote, safe='')}", title, subtitle, changed_at
-    )
+    url = f"{service.url('inspire', 'get')}?{urlencode(asked, quote_via=quote, safe='')}"
+    feed = new_feed(service, url, title, subtitle, changed_at)
     link(feed, "up", service.dataset_feed(one.resource.id), type=ATOM_TYPE, hreflang=service.lang, title=one.title)
     _entries(feed, service, offer, one, wanted)
     return written(feed)

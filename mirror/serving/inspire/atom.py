@@ -14,7 +14,7 @@ from mirror.serving.inspire.service import Service
 from mirror.store.offer import OfferedSub
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_MOST_POSITIONS = 500
+_MOST_POSITIONS = 100
 
 
 def legal(text: str) -> str:
@@ -68,6 +68,11 @@ def new_entry(feed: etree._Element, service: Service, url: str, title: str, chan
 def crs_category(entry: etree._Element, uri: str, label: str) -> None:
     """Adds the category of a CRS (R20, R35)."""
     etree.SubElement(entry, f"{{{ATOM}}}category", term=legal(uri), label=legal(label))
+
+
+def edition_category(entry: etree._Element, scheme: str, edition: str, label: str) -> None:
+    """Adds the category of the edition that a file is part of; its scheme is the feed of all editions."""
+    etree.SubElement(entry, f"{{{ATOM}}}category", term=legal(edition), scheme=legal(scheme), label=legal(label))
 
 
 def polygon(entry: etree._Element, ring: Ring) -> None:

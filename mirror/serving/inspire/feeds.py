@@ -16,6 +16,7 @@ from mirror.serving.inspire.atom import (
     box_attribute,
     box_polygon,
     crs_category,
+    edition_category,
     footprint_polygon,
     link,
     mark_withdrawn,
@@ -26,7 +27,7 @@ from mirror.serving.inspire.atom import (
 )
 from mirror.serving.inspire.crs import UNKNOWN
 from mirror.serving.inspire.datasets import Dataset
-from mirror.serving.inspire.representations import MOST_LINKS, Representation, around, linked_singly
+from mirror.serving.inspire.representations import Representation, around, linked_singly
 from mirror.serving.inspire.service import Service
 from mirror.store.offer import Offer, OfferedFile, OfferedSub
 
@@ -90,22 +91,24 @@ def found_feed(service: Service, offer: Offer, one: Dataset, found: Sequence[Rep
 
 
 def representation_feed(service: Service, offer: Offer, one: Dataset, each: Representation, page: int) -> bytes | None:
-    """The feed of a representation, which says how its files go together: an entry for each edition. None beyond the last page."""
-    if not 1 <= page <= len(each.pages):
+    """The feed of a representation, which says what its files are: an entry for each file. None beyond the last page.
+
+    One link in an entry is what GDAL reads: it takes a feed with a dozen of them in one entry for a broken one.
+    """
+    if not 1 <= page <= each.pages:
         return None
     resource = one.resource.id
-    subtitle = service.say(phrase("The newest editions of this data set in one CRS and format, each with its files"))
+    subtitle = service.say(phrase("The files of the newest editions of this data set in one CRS and format"))
     url = service.representation_feed(resource, each.slug, page)
     feed = new_feed(service, url, representation_title(service, one, each), subtitle, each.changed_at)
     link(feed, "up", service.dataset_feed(resource), type=ATOM_TYPE, hreflang=service.lang, title=one.title)
-    last = len(each.pages)
-    if last > 1:  # RFC 5005, section 3
-        turns = {"first": 1, "previous": page - 1, "next": page + 1, "last": last}
-        for rel, number in turns.items():
-            if 1 <= number <= last:
+    if each.pages > 1:  # RFC 5005, section 3
+        for rel, number in {"first": 1, "previous": page - 1, "next": page + 1, "last": each.pages}.items():
+            if 1 <= number <= each.pages:
                 link(feed, rel, service.representation_feed(resource, each.slug, number), type=representation_type(each))
-    for found in each.pages[page - 1]:
-        _edition(feed, service, offer, each, found)
+    for found, offset, limit in each.page(page):
+        for file in offer.files(found.id, limit=limit, offset=offset):
+            _file_entry(feed, service, each, found, file)
     return written(feed)
 
 
@@ -177,21 +180,15 @@ def _entries(feed: etree._Element, service: Service, offer: Offer, one: Dataset,
             mark_withdrawn(entry, each.subs)
 
 
-def _edition(feed: etree._Element, service: Service, offer: Offer, each: Representation, found: OfferedSub) -> None:
+def _file_entry(feed: etree._Element, service: Service, each: Representation, found: OfferedSub, file: OfferedFile) -> None:
     sub = found.sub
-    url = service.url("resource", sub.resource, sub.id)
-    title = " ".join(sub.title.split()) or sub.id
-    entry = new_entry(feed, service, url, title, found.changed_at)
-    files = _files_of(offer, (found,)) if found.files <= MOST_LINKS else []
-    if len(files) == 1:
-        _file_link(entry, service, "alternate", *files[0])
-    else:
-        link(entry, "alternate", url, type=ATOM_TYPE, hreflang=service.lang, title=title)
-        for one, file in files:
-            _file_link(entry, service, "section", one, file)
-    if sub.abstract.strip() and sub.abstract.strip() != title:
+    url = _file_url(service, found, file)
+    entry = new_entry(feed, service, url, _file_title(service, found, file), found.changed_at)
+    _file_link(entry, service, "alternate", found, file)
+    if sub.abstract.strip() and sub.abstract.strip() not in (sub.title.strip(), sub.id):
         text(entry, "summary", sub.abstract)
     crs_category(entry, each.crs, crs_label(service, each))
+    edition_category(entry, service.url("resource", sub.resource), sub.id, " ".join(sub.title.split()) or sub.id)
     footprint_polygon(entry, sub.footprint)
     if found.withdrawn_at:
         mark_withdrawn(entry, (found,))
@@ -204,22 +201,27 @@ def _files_of(offer: Offer, subs: Iterable[OfferedSub]) -> list[tuple[OfferedSub
 def _file_link(entry: etree._Element, service: Service, rel: str, found: OfferedSub, file: OfferedFile) -> None:
     """Adds the link to a file (R29-R32), with the ground and the day that it is of."""
     sub = found.sub
-    title = " ".join(sub.title.split())
-    name = file.remote.name
-    withdrawn = found.withdrawn_at is not None
-    title = name if not title or name.startswith(title) else f"{title} – {name}"
-    if withdrawn:
-        title = service.say(phrase("{title} (withdrawn upstream)", title=title))
     attributes = {
         "type": media_type(file),
         "hreflang": service.lang,
         "length": str(file.size),
-        "title": title,
+        "title": _file_title(service, found, file),
         "bbox": box_attribute(sub.footprint.bbox) if sub.footprint else None,
         "time": sub.edition_date.isoformat() if sub.edition_date else None,
-        f"{{{MIRROR}}}state": "withdrawn" if withdrawn else None,
+        f"{{{MIRROR}}}state": "withdrawn" if found.withdrawn_at else None,
     }
-    link(entry, rel, download_url(service.url(), sub.resource, sub.id, name), **attributes)
+    link(entry, rel, _file_url(service, found, file), **attributes)
+
+
+def _file_url(service: Service, found: OfferedSub, file: OfferedFile) -> str:
+    return download_url(service.url(), found.sub.resource, found.sub.id, file.remote.name)
+
+
+def _file_title(service: Service, found: OfferedSub, file: OfferedFile) -> str:
+    """The title of the edition and the name of the file, which often begins with it."""
+    title, name = " ".join(found.sub.title.split()), file.remote.name
+    title = name if not title or name.startswith(title) else f"{title} – {name}"
+    return service.say(phrase("{title} (withdrawn upstream)", title=title)) if found.withdrawn_at else title
 
 
 def media_type(file: OfferedFile) -> str:

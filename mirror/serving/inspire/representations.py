@@ -19,8 +19,9 @@ MOST_LINKS = 5_000
 MOST_IN_FEED = 20_000
 """Files that all entries of a feed link to one by one."""
 
-_PAGE_FILES = 1_000
-_PAGE_EDITIONS = 500
+PAGE_FILES = 1_000
+"""Files on a page of the feed of a representation."""
+
 _LONGEST_WORD = 60
 
 
@@ -74,18 +75,21 @@ class Representation:
         """The box around the footprints."""
         return around(found.sub.footprint.bbox for found in self.subs if found.sub.footprint)
 
-    @cached_property
-    def pages(self) -> tuple[tuple[OfferedSub, ...], ...]:
-        """The editions by pages of its feed: an answer has an end, however much there is."""
-        pages: list[list[OfferedSub]] = [[]]
-        files = 0
-        for found in self.subs:
-            if pages[-1] and (files + found.files > _PAGE_FILES or len(pages[-1]) >= _PAGE_EDITIONS):
-                pages.append([])
-                files = 0
-            pages[-1].append(found)
-            files += found.files
-        return tuple(map(tuple, pages))
+    @property
+    def pages(self) -> int:
+        """How many pages its feed has: an answer has an end, however much there is."""
+        return max(1, -(-self.files // PAGE_FILES))
+
+    def page(self, number: int) -> list[tuple[OfferedSub, int, int]]:
+        """What is on a page: editions, each with the offset of its first file there and the number of its files, in order."""
+        begin, end = (number - 1) * PAGE_FILES, number * PAGE_FILES
+        found, before = [], 0
+        for one in self.subs:
+            first, last = max(begin, before), min(end, before + one.files)
+            if first < last:
+                found.append((one, first - before, last - first))
+            before += one.files
+        return found
 
 
 def representations(offer: Offer, upstream: str, resource: str) -> list[Representation]:

@@ -263,13 +263,14 @@ class Offer:
         offered, and the series would seem to be gone.
         """
         found, _ = self.subs(upstream, resource, Narrowing(latest=True))
-        others: dict[str, OfferedSub] = {}
-        for row in self.connection.execute(
-            f"SELECT s.* FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.resource = ? AND NOT EXISTS (SELECT 1 FROM "
-            "sub_resources l WHERE l.upstream = s.upstream AND l.series = s.series AND l.latest = 1 AND l.complete = 1)",
+        there = {one.series for one in found}
+        rows = self.connection.execute(
+            f"SELECT s.id, s.series FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.resource = ?",
             (upstream, resource),
-        ):
-            one = self._sub(row)
+        )
+        others: dict[str, OfferedSub] = {}
+        for lacking in [row["id"] for row in rows if row["series"] not in there]:
+            one = self._sub(self.connection.execute("SELECT * FROM sub_resources WHERE id = ?", (lacking,)).fetchone())
             best = others.setdefault(one.series, one)
             if edition_order(best.sub) < edition_order(one.sub):
                 others[one.series] = one

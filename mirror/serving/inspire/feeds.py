@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, urlencode
 
@@ -10,6 +9,7 @@ from lxml import etree
 
 from mirror.namespaces import ATOM_TYPE, INSPIRE_DLS, OPENSEARCH_TYPE
 from mirror.phrases import phrase, plural
+from mirror.serving.downloads.headers import media_type
 from mirror.serving.geoplateforme.document import download_url
 from mirror.serving.geoplateforme.spelling import MIRROR
 from mirror.serving.inspire.atom import (
@@ -31,7 +31,6 @@ from mirror.serving.inspire.representations import Representation, around, linke
 from mirror.serving.inspire.service import Service
 from mirror.store.offer import Offer, OfferedFile, OfferedSub
 
-_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?:; ?[\w!#$&^.+-]+=[\w!#$&^.+-]+)*", re.ASCII)
 _XML = "application/xml"
 _HTML = "text/html"
 
@@ -150,7 +149,7 @@ def _entries(feed: etree._Element, service: Service, offer: Offer, one: Dataset,
     types: dict[tuple[str, str], int] = {}
     for each in found:
         if len(files[each.slug]) == 1:
-            key = each.crs, media_type(files[each.slug][0][1])
+            key = each.crs, _media_type(files[each.slug][0][1])
             types[key] = types.get(key, 0) + 1
     titles: set[str] = set()
     for each in found:
@@ -163,7 +162,7 @@ def _entries(feed: etree._Element, service: Service, offer: Offer, one: Dataset,
         linked = files[each.slug]
         described: dict[str, str | None] = {"type": representation_type(each), "hreflang": service.lang, "title": title}
         if len(linked) == 1:
-            if types[each.crs, media_type(linked[0][1])] > 1:
+            if types[each.crs, _media_type(linked[0][1])] > 1:
                 link(entry, "alternate", url, **described)
             _file_link(entry, service, "alternate", *linked[0])
         else:
@@ -202,7 +201,7 @@ def _file_link(entry: etree._Element, service: Service, rel: str, found: Offered
     """Adds the link to a file (R29-R32), with the ground and the day that it is of."""
     sub = found.sub
     attributes = {
-        "type": media_type(file),
+        "type": _media_type(file),
         "hreflang": service.lang,
         "length": str(file.size),
         "title": _file_title(service, found, file),
@@ -211,6 +210,11 @@ def _file_link(entry: etree._Element, service: Service, rel: str, found: Offered
         f"{{{MIRROR}}}state": "withdrawn" if found.withdrawn_at else None,
     }
     link(entry, rel, _file_url(service, found, file), **attributes)
+
+
+def _media_type(file: OfferedFile) -> str:
+    """The media type of a file, as it is served (R30)."""
+    return media_type(file.remote.media_type)
 
 
 def _file_url(service: Service, found: OfferedSub, file: OfferedFile) -> str:
@@ -222,12 +226,6 @@ def _file_title(service: Service, found: OfferedSub, file: OfferedFile) -> str:
     title, name = " ".join(found.sub.title.split()), file.remote.name
     title = name if not title or name.startswith(title) else f"{title} – {name}"
     return service.say(phrase("{title} (withdrawn upstream)", title=title)) if found.withdrawn_at else title
-
-
-def media_type(file: OfferedFile) -> str:
-    """The media type of a file, as it is served: what upstream states, if that is one (R30)."""
-    stated = file.remote.media_type
-    return stated if _TYPE.fullmatch(stated) else "application/octet-stream"
 
 
 def _summary(service: Service, each: Representation) -> str:

@@ -95,6 +95,9 @@ def shapes() -> Catalogue:
             for day in ("2025-03-15", "2026-03-15")
         ],
         "SPACES": [made("SPACES été", ["un fichier à part.gpkg", "A&B 'c' #1 100%.gpkg"], title=HARD)],
+        "ALIKE": [
+            made(f"ALIKE_1-0_GPKG_LAMB93_{zone}_2026-03-15", ["a.gpkg", "b.gpkg"], title="One title") for zone in ("D038", "D073")
+        ],
         "service": [made("service_1-0")],
         "opensearch": [made("opensearch_1-0")],
         "AGAIN-1": [made("AGAIN-1_1-0")],

@@ -115,10 +115,14 @@ async def _collisions(visit: Visit) -> AsyncIterator[str]:
 
 @check("T8", "Titles are unique; links to files have language, length and type, and addresses that end in the file name")
 async def _readers(visit: Visit) -> AsyncIterator[str]:
-    for feed in [await visit.service(), *await visit.datasets(), *await visit.got()]:
+    for feed in await visit.feeds():
         for title, count in Counter(member(entry, "title") for entry in feed.entries).items():
             if count > 1 or not title:
                 yield f"{feed.url}: {count} entries are called {title!r}"
+        for entry in feed.entries:
+            for title, count in Counter(link.get("title", "") for link in downloads(entry)).items():
+                if count > 1:
+                    yield f"{member(entry, 'title')}: {count} files are called {title!r}"
         for link in (link for entry in feed.entries for link in downloads(entry)):
             parts = urlsplit(link.get("href", ""))
             if not parts.path.rpartition("/")[2] or parts.query or parts.fragment:

@@ -43,13 +43,16 @@ def datasets(offer: Offer, upstream: str) -> list[Dataset]:
 
 def dataset(offer: Offer, upstream: str, resource: str) -> Dataset | None:
     """The data set of a resource; None where nothing of it is offered."""
+    if resource not in offer.identifiers(upstream):  # names of what is not there are endless, and must cost little
+        return None
     return next((one for one in datasets(offer, upstream) if one.resource.id == resource), None)
 
 
 def dataset_of_code(offer: Offer, upstream: str, code: str) -> Dataset | None:
     """The data set that a code is of; an id is taken for one too. None where nothing of it is offered."""
-    found = datasets(offer, upstream)
-    return next((one for one in found if one.code == code), None) or next((one for one in found if one.resource.id == code), None)
+    known = codes_of(offer.identifiers(upstream))
+    resource = next((resource for resource, its_code in known.items() if its_code == code), code)
+    return dataset(offer, upstream, resource)
 
 
 def codes_of(identifiers: Mapping[str, str]) -> dict[str, str]:

@@ -164,14 +164,14 @@ def _entries(feed: etree._Element, service: Service, offer: Offer, one: Dataset,
         if len(linked) == 1:
             if types[each.crs, _media_type(linked[0][1])] > 1:
                 link(entry, "alternate", url, **described)
-            _file_link(entry, service, "alternate", *linked[0])
+            _file_link(entry, service, each, "alternate", *linked[0])
         else:
             if not linked:  # this is then the one link to the data, and has the length of what it leads to
                 body = representation_feed(service, offer, one, each, 1)
                 described["length"] = str(len(body or b""))
             link(entry, "alternate", url, **described)
             for sub, file in linked:
-                _file_link(entry, service, "section", sub, file)
+                _file_link(entry, service, each, "section", sub, file)
         text(entry, "summary", _summary(service, each))
         crs_category(entry, each.crs, crs_label(service, each))
         box_polygon(entry, each.box)
@@ -182,12 +182,12 @@ def _entries(feed: etree._Element, service: Service, offer: Offer, one: Dataset,
 def _file_entry(feed: etree._Element, service: Service, each: Representation, found: OfferedSub, file: OfferedFile) -> None:
     sub = found.sub
     url = _file_url(service, found, file)
-    entry = new_entry(feed, service, url, _file_title(service, found, file), found.changed_at)
-    _file_link(entry, service, "alternate", found, file)
+    entry = new_entry(feed, service, url, _file_title(service, each, found, file), found.changed_at)
+    _file_link(entry, service, each, "alternate", found, file)
     if sub.abstract.strip() and sub.abstract.strip() not in (sub.title.strip(), sub.id):
         text(entry, "summary", sub.abstract)
     crs_category(entry, each.crs, crs_label(service, each))
-    edition_category(entry, service.url("resource", sub.resource), sub.id, " ".join(sub.title.split()) or sub.id)
+    edition_category(entry, service.url("resource", sub.resource), sub.id, each.titles[found.id])
     footprint_polygon(entry, sub.footprint)
     if found.withdrawn_at:
         mark_withdrawn(entry, (found,))
@@ -197,14 +197,16 @@ def _files_of(offer: Offer, subs: Iterable[OfferedSub]) -> list[tuple[OfferedSub
     return [(found, file) for found in subs for file in offer.files(found.id)]
 
 
-def _file_link(entry: etree._Element, service: Service, rel: str, found: OfferedSub, file: OfferedFile) -> None:
+def _file_link(
+    entry: etree._Element, service: Service, each: Representation, rel: str, found: OfferedSub, file: OfferedFile
+) -> None:
     """Adds the link to a file (R29-R32), with the ground and the day that it is of."""
     sub = found.sub
     attributes = {
         "type": _media_type(file),
         "hreflang": service.lang,
         "length": str(file.size),
-        "title": _file_title(service, found, file),
+        "title": _file_title(service, each, found, file),
         "bbox": box_attribute(sub.footprint.bbox) if sub.footprint else None,
         "time": sub.edition_date.isoformat() if sub.edition_date else None,
         f"{{{MIRROR}}}state": "withdrawn" if found.withdrawn_at else None,
@@ -221,10 +223,10 @@ def _file_url(service: Service, found: OfferedSub, file: OfferedFile) -> str:
     return download_url(service.url(), found.sub.resource, found.sub.id, file.remote.name)
 
 
-def _file_title(service: Service, found: OfferedSub, file: OfferedFile) -> str:
+def _file_title(service: Service, each: Representation, found: OfferedSub, file: OfferedFile) -> str:
     """The title of the edition and the name of the file, which often begins with it."""
-    title, name = " ".join(found.sub.title.split()), file.remote.name
-    title = name if not title or name.startswith(title) else f"{title} – {name}"
+    title, name = each.titles[found.id], file.remote.name
+    title = name if name.startswith(title) else f"{title} – {name}"
     return service.say(phrase("{title} (withdrawn upstream)", title=title)) if found.withdrawn_at else title
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,6 +65,17 @@ class Representation:
     def changed_at(self) -> str:
         """When something of it last changed here."""
         return max(found.changed_at for found in self.subs)
+
+    @cached_property
+    def titles(self) -> dict[int, str]:
+        """What each edition is called, by its number in the index: its title, with its id where others have the same title."""
+        titles = {found.id: " ".join(found.sub.title.split()) for found in self.subs}
+        counts = Counter(titles.values())
+        return {
+            found.id: f"{title} ({found.sub.id})" if title and counts[title] > 1 else title or found.sub.id
+            for found in self.subs
+            for title in (titles[found.id],)
+        }
 
     @property
     def withdrawn(self) -> bool:

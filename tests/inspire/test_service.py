@@ -374,7 +374,7 @@ async def test_what_is_dated_into_the_future_does_not_change_from_moment_to_mome
 def test_terms_of_use_are_the_publishers() -> None:
     geoplateforme = service(url="https://data.geopf.fr/telechargement/capabilities")
     assert geoplateforme.rights.endswith("https://cartes.gouv.fr/cgu-licences")
-    assert service(url="https://example.org/x").rights == "Conditions indiquées par le producteur : https://example.org/x"
+    assert service(url="https://example.org/x").rights == "Conditions indiquées par le producteur\u00a0: https://example.org/x"
     assert service().rights == "Conditions indiquées par le producteur"
 
 

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
 
+from lxml import etree
+
 from mirror.demo.body import Pattern
 from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub, rectangle
 from mirror.demo.samples import sample_catalogue
 from mirror.model import Footprint, Term
 
 from ..served import ServedMirror
-from .visit import Answer, Visit
+from .visit import ATOM, Answer, Element, Visit
 
 LAMBERT = Term("EPSG:2154", "RGF93 v1 / Lambert-93 -- France")
 GUADELOUPE = Term("EPSG:5490", "RGAF09 / UTM zone 20N")
@@ -111,7 +113,7 @@ def shapes() -> Catalogue:
                 name,
                 tuple(subs),
                 title=titles.get(name, f"Title of {name}"),
-                abstract=f"About {HARD}" if name == "SPACES" else None,
+                abstract=f"About {HARD} and \x01\x0b controls" if name == "SPACES" else None,
                 identifier=identifiers.get(name),
             )
             for name, subs in resources.items()
@@ -140,3 +142,13 @@ def sample() -> Catalogue:
     """The sample catalogue with fewer blocks of tiles: those are all alike."""
     whole = sample_catalogue()
     return replace(whole, resources=tuple(replace(one, subs=one.subs[:18]) for one in whole.resources))
+
+
+async def feed(served: ServedMirror, path: str) -> Element:
+    answer = await served.ask(path)
+    assert answer.status == 200, path
+    return etree.fromstring(answer.body)
+
+
+def entries(root: Element) -> list[Element]:
+    return root.findall(f"{ATOM}entry")

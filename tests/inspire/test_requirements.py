@@ -12,10 +12,13 @@ import pytest
 from mirror.demo.catalogue import Catalogue
 
 from ..served import ServedMirror, served_mirror
+from ..upstream.recordings import recordings
 from . import dataset_checks, opensearch_checks, service_checks, trap_checks
 from .mirrors import sample, shapes, visit, withdrawn
 from .suite import CHECKS, failed, findings
+from .visit import links
 
+RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "gpf"
 SEVEN_ZIP = "application/x-7z-compressed"
 """No list of the register that was found has it: a limitation of the source (R34), and the one that is accepted."""
 
@@ -38,6 +41,15 @@ async def synced(folder: Path, *catalogues: Catalogue, **serve: Any) -> AsyncIte
             served.mirror.clock.pass_(days=8)
             assert (await served.sync(catalogue)).outcome == "complete"
         yield served
+
+
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"the recordings are not at {RECORDINGS}")
+async def test_what_the_live_service_has_published_passes(tmp_path: Path) -> None:
+    """A recorded data set: ten files of a shapefile, side files among them."""
+    async with served_mirror(tmp_path, recordings(RECORDINGS)) as served:
+        looked = visit(served)
+        assert failed(await findings(looked)) == {}
+        assert [len(links(entry, "section")) for one in await looked.datasets() for entry in one.entries] == [10]
 
 
 @pytest.mark.parametrize(

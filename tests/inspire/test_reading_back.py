@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -57,6 +58,13 @@ async def test_gdal_reads_footprints_where_they_are(served: ServedMirror, tmp_pa
                 assert overseas or (west <= x1 and south <= y1), (feed.url, x1, y1, x2, y2)
                 seen += 1
     assert seen > 25
+
+
+async def test_gdal_reads_a_feed_where_it_is_served(served: ServedMirror) -> None:
+    """As docs/inspire.md has it: by its address, without a download before."""
+    feed = (await visit(served).representations())[0]
+    info = await asyncio.to_thread(pyogrio.read_info, f"/vsicurl/{feed.url}", layer="georss")
+    assert (info["driver"], info["features"]) == ("GeoRSS", len(feed.entries))
 
 
 async def test_gdal_reads_titles_that_are_hard_to_write(served: ServedMirror, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from lxml import etree
 
 from mirror.serving.inspire.crs import UNKNOWN
 
@@ -92,6 +93,28 @@ async def test_without_a_code_the_answer_says_what_is_missing(served: ServedMirr
         assert answer.status == 400
         assert "spatial_dataset_identifier_code" in answer.json()["error"]
     assert (await served.ask(f"{GET}{'x' * 400}")).status == 400
+
+
+@pytest.mark.parametrize(
+    "odd", ["http://%5B", "%00", "%FF%FE", "%F0%9F%8C%B2", "'%22%3E%3Cx", "..%2F..%2F", "%0D%0AX:%20y", "%7B%7D", "1" * 250]
+)
+async def test_odd_values_are_answered_like_others(served: ServedMirror, odd: str) -> None:
+    """With an answer or the news that there is none, in well-formed XML, and never with a fault of ours."""
+    for path, statuses in (
+        (f"{GET}SINGLE&crs={odd}", {200}),
+        (f"{GET}{odd}", {404, 400}),
+        (f"{DESCRIBE}{odd}", {404, 400}),
+        (f"{DESCRIBE}SINGLE&spatial_dataset_identifier_namespace={odd}", {200, 404}),
+        (f"{DESCRIBE}SINGLE&language={odd}", {200}),
+        (f"/gpf/inspire/search?q={odd}", {200}),
+        (f"/gpf/inspire/{odd}.xml", {404}),
+        (f"/gpf/inspire/files/SINGLE/{odd}.xml", {404}),
+        (f"/gpf/inspire/files/SINGLE/EPSG-2154_GPKG.xml?page={odd}", {404}),
+    ):
+        answer = await served.ask(path)
+        assert answer.status in statuses, path
+        if answer.headers["Content-Type"] == "application/atom+xml":
+            assert etree.fromstring(answer.body).tag == f"{ATOM}feed"
 
 
 async def test_what_is_not_there_is_not_found(served: ServedMirror) -> None:

@@ -79,6 +79,7 @@ def service(contact: str | None = None, base: str = "https://mirror.example.org"
         (None, "http://127.0.0.1:8420", "inspire-mirror", "webmaster@mirror.invalid", None),
         (None, "http://[::1]:8420", "inspire-mirror", "webmaster@mirror.invalid", None),
         ("root@localhost", "http://localhost", "root@localhost", "webmaster@mirror.invalid", None),
+        ("http://[", "http://gis", "http://[", "webmaster@mirror.invalid", None),
         ("—", "http://gis", "inspire-mirror", "webmaster@mirror.invalid", None),
     ],
 )

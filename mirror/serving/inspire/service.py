@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from email.utils import parseaddr
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from mirror.language import Language, french
 from mirror.phrases import phrase
@@ -79,7 +79,7 @@ class Service:
 
     def names(self, namespace: str) -> bool:
         """Whether a namespace that was asked for is ours, under whatever name the mirror was found by whoever has kept it."""
-        return urlsplit(namespace).path.rstrip("/").endswith(path_of(self.origin.upstream, "inspire"))
+        return _split(namespace).path.rstrip("/").endswith(path_of(self.origin.upstream, "inspire"))
 
     # -- who answers for it
 
@@ -107,8 +107,9 @@ class Service:
     def homepage(self) -> str | None:
         """Where the contact is an address on the web, that."""
         contact = self.origin.contact or ""
-        parts = urlsplit(contact) if contact.isascii() and contact.isprintable() and " " not in contact else None
-        return contact if parts is not None and parts.scheme in ("http", "https") and parts.hostname else None
+        parts = _split(contact)
+        plain = contact.isascii() and contact.isprintable() and " " not in contact
+        return contact if plain and parts.scheme in ("http", "https") and parts.hostname else None
 
     @property
     def rights(self) -> str:
@@ -160,3 +161,11 @@ class Service:
         if at > self.now:
             return f"{self.day.isoformat()}T00:00:00Z"
         return max(f"{at:%Y-%m-%dT%H:%M:%S}Z", _EARLIEST)
+
+
+def _split(text: str) -> SplitResult:
+    """The parts of an address; none of what is no address."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")

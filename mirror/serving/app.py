@@ -12,6 +12,7 @@ from mirror.serving.api import api_routes
 from mirror.serving.downloads.routes import download_routes
 from mirror.serving.geoplateforme.routes import geoplateforme_routes
 from mirror.serving.guards import add_headers, guarded, told
+from mirror.serving.inspire.routes import inspire_routes
 from mirror.serving.machines import machine_routes
 from mirror.serving.shared import FRESH
 from mirror.serving.site import Site
@@ -26,6 +27,7 @@ def make_app(site: Site, *, fresh: float = FRESH) -> web.Application:
     app.router.add_routes(machine_routes(site, fresh=fresh))
     app.router.add_routes(api_routes(site, fresh=fresh))
     app.router.add_routes(geoplateforme_routes(site))
+    app.router.add_routes(inspire_routes(site))
     app.router.add_routes(download_routes(site))
     app.on_response_prepare.append(add_headers)
     app.on_cleanup.append(lambda _: site.close())

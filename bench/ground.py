@@ -33,7 +33,7 @@ class Sizes:
     syncs: int = 1000
     served_file: int = GIB
     crowd: int = 200
-    crowd_file: int = 8 * MIB
+    crowd_file: int = 32 * MIB
 
 
 QUICK = Sizes(
@@ -48,7 +48,7 @@ QUICK = Sizes(
     archive=32 * MIB,
     syncs=200,
     served_file=128 * MIB,
-    crowd_file=2 * MIB,
+    crowd_file=4 * MIB,
 )
 
 

@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median, quantiles
@@ -19,7 +20,7 @@ from string import Template
 from urllib.request import urlopen
 
 from bench import synthetic
-from bench.figures import Figure, at_least, at_most
+from bench.figures import Figure, Goal, at_least, at_most
 from bench.ground import MIB, Ground
 from bench.published import fill, listed
 from bench.querying import large_mirror
@@ -32,6 +33,7 @@ _UPSTREAM, _RESOURCE, _SUB = "served", "PAYLOAD", "PAYLOAD_2026-01-01"
 _FEED = f"/{_UPSTREAM}/resource/{_RESOURCE}"
 _FEED_SECONDS = 4
 _CROWD_FILES = 20
+_SPREAD, _LINE, _TAKEN = 2.0, 1_000_000, 2_000_000  # seconds, bytes per second, bytes
 
 _NGINX = Template("""\
 $user
@@ -88,15 +90,15 @@ def serving(ground: Ground) -> Iterator[Figure]:
         for connections in (1, 4):
             rates = in_turn(lambda port, count=connections: _fetch(port, large, count))  # type: ignore[misc]
             yield _ratio(f"serving {size}, {connections} at once / nginx", rates, 0.8, "MB/s", 1e6)
-        first: dict[int, list[float]] = {port: [] for port in ports.values()}
-        rates = in_turn(lambda port: _crowd(port, sizes.crowd, crowd, first[port]))
-        what = f"{sizes.crowd} clients at once, {sizes.crowd_file / MIB:.0f} MiB each"
-        yield _ratio(f"serving {what} / nginx", rates, 0.8, "MB/s", 1e6)
-        cuts = {name: quantiles(first[port], n=100) for name, port in ports.items()}
-        note = (
-            f"p50 {1000 * cuts['ours'][49]:.0f} ms; nginx p50 {1000 * cuts['nginx'][49]:.0f}, p99 {1000 * cuts['nginx'][98]:.0f} ms"
-        )
-        yield Figure(f"{what}, first byte, p99", 1000 * cuts["ours"][98], "ms", at_most(100), note)
+        what = f"{sizes.crowd} clients at once"
+        first = _Firsts()
+        in_turn(lambda port: _crowd(port, _Crowd(sizes.crowd, _SPREAD, _LINE, _TAKEN), crowd, first))
+        pace = f"{_LINE / 1e6:.0f} MB/s each, coming within {_SPREAD:.0f} s"
+        yield first.figure(f"{what}, {pace}: first byte, p99", ports, at_most(100))
+        first = _Firsts()
+        rates = in_turn(lambda port: _crowd(port, _Crowd(sizes.crowd), crowd, first))
+        yield _ratio(f"serving {what}, {sizes.crowd_file / MIB:.0f} MiB each / nginx", rates, 0.8, "MB/s", 1e6)
+        yield first.figure(f"{what}, in the same moment and as fast as they can: first byte, p99", ports, None)
         rates = in_turn(_feeds)
         yield Figure("small feeds", median(rates["ours"]), "/s", at_least(2000), f"nginx {median(rates['nginx']):,.0f} of a file")
         yield _ratio("small feeds / nginx with a copy of the file", rates, None, "/s", 1)
@@ -122,14 +124,33 @@ def _fetch(port: int, path: str, count: int) -> float:
     return total / (time.perf_counter() - began)
 
 
-def _crowd(port: int, clients: int, paths: list[str], first: list[float]) -> float:
+@dataclass(frozen=True, slots=True)
+class _Crowd:
+    """As `crowd` takes it."""
+
+    clients: int
+    spread: float = 0
+    rate: int = 0
+    most: int = 0
+
+
+class _Firsts(dict[int, list[float]]):
+    """Seconds until the first byte, of all clients, by port."""
+
+    def figure(self, what: str, ports: Mapping[str, int], goal: Goal | None) -> Figure:
+        cuts = {name: [1000 * cut for cut in quantiles(self[port], n=100)] for name, port in ports.items()}
+        ours, nginx = cuts["ours"], cuts["nginx"]
+        return Figure(what, ours[98], "ms", goal, f"p50 {ours[49]:.0f} ms; nginx p50 {nginx[49]:.0f}, p99 {nginx[98]:.0f} ms")
+
+
+def _crowd(port: int, crowd: _Crowd, paths: list[str], first: _Firsts) -> float:
     """Bytes per second of all of them; adds the seconds after which each got a first byte."""
-    command = [sys.executable, "-m", "bench.crowd", "127.0.0.1", str(port), str(clients), *paths]
+    command = [sys.executable, "-m", "bench.crowd", "127.0.0.1", str(port), *map(str, astuple(crowd)), *paths]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise RuntimeError(ended.stderr.strip().splitlines()[-1])
     told = json.loads(ended.stdout)
-    first += told["first"]
+    first.setdefault(port, []).extend(told["first"])
     return float(told["bytes"] / told["seconds"])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from multidict import CIMultiDict
 
 from mirror.demo.catalogue import Catalogue
 from mirror.events import Event
@@ -29,7 +30,7 @@ class Answered:
     """An answer that came whole."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: CIMultiDict[str]
     body: bytes
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from mirror.serving.api import api_routes
 from mirror.serving.downloads.routes import download_routes
 from mirror.serving.geoplateforme.routes import geoplateforme_routes
 from mirror.serving.guards import add_headers, guarded, told
@@ -15,14 +16,16 @@ from mirror.serving.inspire.routes import inspire_routes
 from mirror.serving.machines import machine_routes
 from mirror.serving.shared import FRESH
 from mirror.serving.site import Site
+from mirror.serving.tokens import token_asked
 
 _LARGEST_BODY = 64 * 1024  # bytes of a request; nothing here takes any
 
 
 def make_app(site: Site, *, fresh: float = FRESH) -> web.Application:
     """The application for one mirror. Requests are told as events, at debug; `fresh` is for how many seconds health holds."""
-    app = web.Application(middlewares=[told(site.emit), guarded(site.emit)], client_max_size=_LARGEST_BODY)
+    app = web.Application(middlewares=[told(site.emit), guarded(site.emit), token_asked(site.token)], client_max_size=_LARGEST_BODY)
     app.router.add_routes(machine_routes(site, fresh=fresh))
+    app.router.add_routes(api_routes(site, fresh=fresh))
     app.router.add_routes(geoplateforme_routes(site))
     app.router.add_routes(inspire_routes(site))
     app.router.add_routes(download_routes(site))

@@ -25,8 +25,10 @@ _HEADERS = {
 
 
 def problem(status: int, text: str) -> web.Response:
-    """An error as JSON."""
-    return web.json_response({"error": text, "status": status}, status=status, headers={"Cache-Control": "no-store"})
+    """An error as JSON. What it says is kept with it, for who makes a page of it."""
+    answer = web.json_response({"error": text, "status": status}, status=status, headers={"Cache-Control": "no-store"})
+    answer["problem"] = text
+    return answer
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -258,6 +258,21 @@ class Offer:
         ).fetchone()
         return self._sub(row) if row is not None else None
 
+    def subs_by_id(self, ids: Sequence[int]) -> list[OfferedSub]:
+        """The editions with these ids of the index, in this order."""
+        rows = self.connection.execute("SELECT s.* FROM sub_resources s WHERE s.id IN (SELECT value FROM json_each(?))", [json.dumps(list(ids))])
+        found = {row["id"]: self._sub(row) for row in rows}
+        return [found[number] for number in ids if number in found]
+
+    def series(self, upstream: str, series: str, *, limit: int, but: int) -> list[OfferedSub]:
+        """The editions of a series, the newest first, without the one with the id `but`."""
+        rows = self.connection.execute(
+            f"SELECT s.* FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.series = ? AND s.id <> ? "
+            "ORDER BY s.edition_date DESC, s.sub_resource DESC LIMIT ?",
+            (upstream, series, but, limit),
+        )
+        return [self._sub(row) for row in rows]
+
     def _sub(self, row: sqlite3.Row) -> OfferedSub:
         upstream, republished = row["upstream"], row["republished_at"]
         return OfferedSub(

@@ -67,8 +67,8 @@ def rings(topology: dict[str, Any]) -> Iterator[Ring]:
     (kx, ky), (ox, oy) = topology["transform"]["scale"], topology["transform"]["translate"]
     arcs = []
     for arc in topology["arcs"]:
-        xs, ys = accumulate(step[0] for step in arc), accumulate(step[1] for step in arc)
-        arcs.append(thinned([(x * kx + ox, y * ky + oy) for x, y in zip(xs, ys, strict=True)]))
+        places = zip(accumulate(step[0] for step in arc), accumulate(step[1] for step in arc), strict=True)
+        arcs.append(thinned([(x * kx + ox, y * ky + oy) for x, y in places]))
     for country in topology["objects"]["countries"]["geometries"]:
         parts = country.get("arcs", [])
         for polygon in [parts] if country["type"] == "Polygon" else parts:

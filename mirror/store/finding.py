@@ -6,7 +6,6 @@ says so.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -81,7 +80,7 @@ class FoundResource:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A page of what matches; `resources` and `editions` are the totals, of as far as was looked (`whole` says whether to the end)."""
+    """A page of what matches; `resources` and `editions` are the totals, as far as was looked (`whole`: to the end)."""
 
     page: tuple[FoundResource, ...]
     resources: int
@@ -233,8 +232,8 @@ def members(offer: Offer, sub_id: int, *, endings: tuple[str, ...], limit: int) 
     """The members of an edition's archives whose names end so, as archive and path inside it."""
     tests = " OR ".join("lower(m.member) LIKE ?" for _ in endings)
     rows = offer.connection.execute(
-        f"SELECT a.archive, m.member FROM archives a JOIN members m ON m.archive_id = a.id WHERE a.sub_resource_id = ? AND ({tests}) "
-        "ORDER BY a.archive, m.position LIMIT ?",
+        "SELECT a.archive, m.member FROM archives a JOIN members m ON m.archive_id = a.id "
+        f"WHERE a.sub_resource_id = ? AND ({tests}) ORDER BY a.archive, m.position LIMIT ?",
         [sub_id, *(f"%{ending}" for ending in endings), limit],
     )
     return [(row[0], row[1]) for row in rows]
@@ -292,8 +291,8 @@ def choices(offer: Offer, kind: Literal["zone", "format", "crs"], *, limit: int)
     # From one code to the next, off the index: there are few codes, whatever there is of editions.
     rows = offer.connection.execute(
         "WITH RECURSIVE c (code) AS (SELECT min(code) FROM sub_resource_terms WHERE kind = ?1 UNION ALL "
-        "SELECT (SELECT min(t.code) FROM sub_resource_terms t WHERE t.kind = ?1 AND t.code > c.code) FROM c WHERE c.code IS NOT NULL) "
-        "SELECT c.code, coalesce((SELECT max(label) FROM terms WHERE kind = ?1 AND code = c.code), '') FROM c "
+        "SELECT (SELECT min(t.code) FROM sub_resource_terms t WHERE t.kind = ?1 AND t.code > c.code) FROM c "
+        "WHERE c.code IS NOT NULL) SELECT c.code, coalesce((SELECT max(label) FROM terms WHERE kind = ?1 AND code = c.code), '') FROM c "
         "WHERE c.code IS NOT NULL LIMIT ?2",
         (kind, limit),
     )

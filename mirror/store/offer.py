@@ -260,7 +260,9 @@ class Offer:
 
     def subs_by_id(self, ids: Sequence[int]) -> list[OfferedSub]:
         """The editions with these ids of the index, in this order."""
-        rows = self.connection.execute("SELECT s.* FROM sub_resources s WHERE s.id IN (SELECT value FROM json_each(?))", [json.dumps(list(ids))])
+        rows = self.connection.execute(
+            "SELECT s.* FROM sub_resources s WHERE s.id IN (SELECT value FROM json_each(?))", [json.dumps(list(ids))]
+        )
         found = {row["id"]: self._sub(row) for row in rows}
         return [found[number] for number in ids if number in found]
 
@@ -323,6 +325,11 @@ class Offer:
         return _file(found) if found is not None else None
 
     # -- labels
+
+    def labels(self, upstream: str, kind: str) -> list[tuple[str, str]]:
+        """The codes of a kind (`zone`, `format`, `crs`, `resolution`) with their labels, as upstream publishes them."""
+        rows = self.connection.execute("SELECT code, label FROM terms WHERE upstream = ? AND kind = ?", (upstream, kind))
+        return [(row["code"], row["label"]) for row in rows]
 
     def _terms(self, upstream: str, kind: str, codes: Iterable[str]) -> tuple[Term, ...]:
         if self._labels is None:

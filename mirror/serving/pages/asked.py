@@ -49,9 +49,14 @@ class Asked:
             self.crs or None,
             self.start,
             self.end,
-            None if self.state in ("", "latest") else self.state,
+            self.state if self.state in ("current", "superseded", "withdrawn") else None,
             self.state == "latest",
         )
+
+    @property
+    def within(self) -> Asked:
+        """The same on the page of a resource, which is of one upstream."""
+        return replace(self, upstream="", page=1)
 
     def at(self, page: int) -> Asked:
         """The same on another page."""
@@ -117,6 +122,6 @@ def asked_of(query: Mapping[str, str]) -> Asked:
         next((known for known in get_args(State) if known == state), ""),
         next((known for known in get_args(Column) if known == column), ""),
         sort.startswith("-"),
-        min(int(page), _LAST_PAGE) if page.isascii() and page.isdigit() and 0 < int(page[:9]) else 1,
+        min(int(page), _LAST_PAGE) if page.isascii() and page.isdigit() and int(page[:9]) > 0 else 1,
         tuple(unread),
     )

@@ -29,7 +29,9 @@ class Line:
     note: str = ""
 
 
-def commands(folder: str, metalink: str, files: Sequence[tuple[str, str]], members: Sequence[tuple[str, str]], total: int) -> list[Line]:
+def commands(
+    folder: str, metalink: str, files: Sequence[tuple[str, str]], members: Sequence[tuple[str, str]], total: int
+) -> list[Line]:
     """For an edition: `folder` and `metalink` are absolute addresses, `files` name and address of the first of `total` files.
 
     `members` are the archive and the path inside it of what GDAL could open.

@@ -33,9 +33,22 @@ def error_page(site: Site, request: web.Request, status: int, detail: str = "", 
     """The page for a status; `detail` is in English. `missing` says that there is no index yet."""
     title, text = _MISSING if missing else _SAID.get(status, _SAID[400 if status < 500 else 500])
     body = render(
-        "error.html", language_of(request), site.prefix(), "/", title=title, text=text, status=status, detail=detail, missing=missing
+        "error.html",
+        language_of(request),
+        site.prefix(),
+        "/",
+        title=title,
+        text=text,
+        status=status,
+        detail=detail,
+        missing=missing,
     )
-    headers = {"Content-Type": CONTENT_TYPE, "Content-Security-Policy": POLICY, "Cache-Control": "no-store", "Vary": f"Accept, {VARY}"}
+    headers = {
+        "Content-Type": CONTENT_TYPE,
+        "Content-Security-Policy": POLICY,
+        "Cache-Control": "no-store",
+        "Vary": f"Accept, {VARY}",
+    }
     return web.Response(body=body, status=status, headers=headers)
 
 

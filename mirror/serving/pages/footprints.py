@@ -1,4 +1,4 @@
-"""Footprints on maps: drawn as SVG for everybody, one frame for each part of the world that data is of, and as GeoJSON for scripts."""
+"""Footprints on maps: drawn as SVG for everybody, a frame for each part of the world that data is of; as GeoJSON for scripts."""
 
 from __future__ import annotations
 

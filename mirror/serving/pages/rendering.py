@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mirror.language import Language
+from mirror.model import Term
 from mirror.phrases import availability, day, joined, latency, moment, number, phrase, plural, share, size, span, speed
 from mirror.serving.pages.statics import address_of
 from mirror.serving.site import path_of
@@ -44,6 +46,14 @@ _STAGES = {
 }
 
 
+class PageBroken(RuntimeError):
+    """A template does not fit what it was given: a fault of ours."""
+
+
+def _pairs(terms: Iterable[Term]) -> list[tuple[str, str]]:
+    return [(term.code, term.label) for term in terms]
+
+
 @lru_cache(maxsize=4)
 def _environment(language: Language) -> Environment:
     made = Environment(
@@ -63,6 +73,7 @@ def _environment(language: Language) -> Environment:
         moment=moment,
         number=number,
         phrase=phrase,
+        pairs=_pairs,
         plural=plural,
         share=share,
         size=size,
@@ -86,5 +97,10 @@ def render(template: str, language: Language, prefix: str, here: str, **facts: A
     def static(name: str) -> str:
         return prefix + address_of(name)
 
-    text = _environment(language).get_template(template).render(to=to, static=static, prefix=prefix, here=here, **facts)
-    return text.encode()
+    try:
+        text = _environment(language).get_template(template).render(to=to, static=static, prefix=prefix, here=here, **facts)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise PageBroken(
+            f"{template}: {type(error).__name__}: {error}"
+        ) from error  # no fault of the index, whose rows it is made of
+    return text.encode("utf-8", "replace")

@@ -13,7 +13,7 @@ from mirror.serving.pages.footprints import FRAMES, MOST_SHAPES, Shape, drawings
 from mirror.serving.pages.paging import Pager
 from mirror.serving.site import path_of
 from mirror.store.finding import Column, editions, grounds, members, missing
-from mirror.store.offer import Offer, OfferedResource, OfferedSub
+from mirror.store.offer import Offer, OfferedSub
 from mirror.store.rows import strings_of
 
 EDITIONS_A_PAGE = 50
@@ -36,7 +36,7 @@ def resource_facts(offer: Offer, origin: Origin, name: str, asked: Asked, base: 
     subs, total = editions(
         offer, sought, order=order, descending=descending, limit=EDITIONS_A_PAGE, offset=(asked.page - 1) * EDITIONS_A_PAGE
     )
-    shapes = shapes_of(offer, found, asked, prefix)
+    shapes = shapes_of(offer, origin.upstream, name, asked, prefix)
     absent, absent_count = missing(offer, origin.upstream, name, limit=_MISSING_SHOWN)
     return {
         "asked": asked,
@@ -52,26 +52,32 @@ def resource_facts(offer: Offer, origin: Origin, name: str, asked: Asked, base: 
         "frames": _frames(),
         "missing": absent,
         "missing_count": absent_count,
-        "snippet": subscription(
-            origin.upstream, f"{base}{path_of(origin.upstream)}/capabilities", origin.url, name, asked
-        ),
+        "snippet": subscription(origin.upstream, f"{base}{path_of(origin.upstream)}/capabilities", origin.url, name, asked),
     }
 
 
-def shapes_of(offer: Offer, found: OfferedResource, asked: Asked, prefix: str) -> list[Shape]:
+def shapes_of(offer: Offer, upstream: str, resource: str, asked: Asked, prefix: str) -> list[Shape]:
     """The grounds of the editions of a resource, as asked for, one more than a map shows at most."""
-    labels = {term.code: term.label or term.code for term in found.resource.zones}
+    labels = dict(offer.labels(upstream, "zone"))
     shapes = []
-    for ground in grounds(offer, asked.sought(found.upstream, found.resource.id), limit=MOST_SHAPES + 1):
+    for ground in grounds(offer, asked.sought(upstream, resource), limit=MOST_SHAPES + 1):
         codes = strings_of(ground.zones)
-        label = ", ".join(labels.get(code, code) for code in codes[:3]) or ground.sub_resource
-        href = prefix + path_of(found.upstream, found.resource.id)
+        label = ", ".join(labels.get(code) or code for code in codes[:3]) or ground.sub_resource
+        href = prefix + path_of(upstream, resource)
         if ground.editions == 1 or not codes:
             href += path_of(ground.sub_resource)
         else:
             href += asked.of(codes[0]).query + "#editions"
         shapes.append(Shape(footprint_from_text(ground.footprint).rings, label, href))
     return shapes
+
+
+def shape_of(offer: Offer, upstream: str, resource: str, edition: str) -> list[Shape] | None:
+    """The ground of an edition; None where that is not offered."""
+    found = offer.sub(upstream, resource, edition)
+    if found is None:
+        return None
+    return [Shape(found.sub.footprint.rings, edition, "")] if found.sub.footprint else []
 
 
 def _only_file(offer: Offer, sub: OfferedSub) -> str | None:
@@ -95,7 +101,7 @@ def edition_facts(
     files = offer.files(sub.id, limit=FILES_A_PAGE, offset=(asked.page - 1) * FILES_A_PAGE)
     first = files if asked.page == 1 else offer.files(sub.id, limit=_COMMANDED)
     named = [(file.remote.name, f"{base}{folder}{path_of(file.remote.name)}") for file in first[:_COMMANDED]]
-    shape = Shape(sub.sub.footprint.rings, name, "") if sub.sub.footprint else None
+    shapes = shape_of(offer, origin.upstream, resource, name) or []
     return {
         "asked": asked,
         "found": found,
@@ -105,11 +111,15 @@ def edition_facts(
         "pager": Pager(asked.page, FILES_A_PAGE, sub.files),
         "folder": prefix + folder,
         "series": _series(offer, sub),
-        "drawings": drawings([shape]) if shape else (),
+        "drawings": drawings(shapes),
         "shapes_left_out": False,
         "frames": _frames(),
         "lines": commands(
-            f"{base}{folder}/", f"{base}{folder}.meta4", named, members(offer, sub.id, endings=READABLE, limit=_MEMBERS_READ), sub.files
+            f"{base}{folder}/",
+            f"{base}{folder}.meta4",
+            named,
+            members(offer, sub.id, endings=READABLE, limit=_MEMBERS_READ),
+            sub.files,
         ),
         "snippet": subscription(
             origin.upstream, f"{base}{path_of(origin.upstream)}/capabilities", origin.url, resource, Asked(), name

@@ -18,7 +18,7 @@ from mirror.serving.pages.asked import Asked, asked_of
 from mirror.serving.pages.errors import error_page
 from mirror.serving.pages.footprints import MOST_SHAPES, geojson
 from mirror.serving.pages.rendering import CONTENT_TYPE, POLICY, VARY, render
-from mirror.serving.pages.resource import edition_facts, resource_facts, shapes_of
+from mirror.serving.pages.resource import edition_facts, resource_facts, shape_of, shapes_of
 from mirror.serving.pages.search import search_facts, suggestions
 from mirror.serving.pages.statics import get_static
 from mirror.serving.pages.status import RUNS_SHOWN, charts, status_facts
@@ -38,10 +38,12 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
     """The routes; they come after all others, as `/{upstream}/{resource}` is any two words. `fresh` as in `machine_routes`."""
     standing = Shared(lambda: status_facts(site), fresh=fresh)
 
-    async def answer(request: web.Request, template: str, asked: Asked, facts: Facts, *, depends: tuple[Any, ...] = ()) -> web.Response:
+    async def answer(
+        request: web.Request, template: str, asked: Asked, facts: Facts, *, depends: tuple[Any, ...] = ()
+    ) -> web.Response:
         """A page of the index, as far as it can be made; `depends` is what else it depends on."""
         language, prefix = language_of(request), site.prefix()
-        here = request.rel_url.raw_path + asked.query
+        here = (path_of(*request.match_info.values()) or "/") + asked.query
 
         def make(offer: Offer) -> Document | None:
             with bounded(offer):
@@ -108,16 +110,18 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
     async def get_footprints(request: web.Request) -> web.StreamResponse:
         asked, prefix = asked_of(request.query), site.prefix()
         upstream, name = request.match_info["upstream"], request.match_info["resource"]
+        edition = request.match_info.get("sub_resource")
 
         def make(offer: Offer) -> Document | None:
-            found = offer.resource(upstream, name)
-            if found is None:
-                return None
             with bounded(offer):
-                shapes = shapes_of(offer, found, asked, prefix)[:MOST_SHAPES]
-            return Document(json.dumps(geojson(shapes), separators=(",", ":")).encode(), "application/geo+json")
+                shapes = (
+                    shapes_of(offer, upstream, name, asked, prefix) if edition is None else shape_of(offer, upstream, name, edition)
+                )
+            if shapes is None:
+                return None
+            return Document(json.dumps(geojson(shapes[:MOST_SHAPES]), separators=(",", ":")).encode(), "application/geo+json")
 
-        return respond(request, await site.answers.get(("footprints", upstream, name, asked, prefix), make))
+        return respond(request, await site.answers.get(("footprints", upstream, name, edition, asked, prefix), make))
 
     async def get_suggestions(request: web.Request) -> web.StreamResponse:
         typed = " ".join(request.query.get("q", "")[:_LONGEST_TYPED].split())
@@ -135,6 +139,7 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
         web.get("/-/status", get_status),
         web.get("/-/suggest", get_suggestions),
         web.get("/-/footprints/{upstream}/{resource}", get_footprints),
+        web.get("/-/footprints/{upstream}/{resource}/{sub_resource}", get_footprints),
         web.get("/-/static/{name}", get_static),
         web.get("/{upstream}", get_upstream),
         web.get("/{upstream}/", get_upstream),

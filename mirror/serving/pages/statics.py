@@ -1,4 +1,4 @@
-"""What pages need besides themselves: style, scripts, the outline of land. Held in memory, under names that change with the content."""
+"""What pages need besides themselves: style, scripts, the outline of land. In memory, at addresses that change with the content."""
 
 from __future__ import annotations
 

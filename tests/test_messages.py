@@ -92,7 +92,7 @@ def test_templates_say_literals_and_give_all_their_arguments() -> None:
     """The same of the templates of pages; a text that stands between their tags and is no message is found in `test_pages`."""
     seen = 0
     for path in sorted(SOURCE.rglob("templates/*.html")):
-        for call in Environment().parse(path.read_text("utf-8")).find_all(nodes.Call):
+        for call in Environment(autoescape=True).parse(path.read_text("utf-8")).find_all(nodes.Call):
             if isinstance(call.node, nodes.Name) and call.node.name in KEYWORDS:
                 seen += 1
                 many = call.node.name == "plural"

@@ -292,7 +292,8 @@ def choices(offer: Offer, kind: Literal["zone", "format", "crs"], *, limit: int)
     rows = offer.connection.execute(
         "WITH RECURSIVE c (code) AS (SELECT min(code) FROM sub_resource_terms WHERE kind = ?1 UNION ALL "
         "SELECT (SELECT min(t.code) FROM sub_resource_terms t WHERE t.kind = ?1 AND t.code > c.code) FROM c "
-        "WHERE c.code IS NOT NULL) SELECT c.code, coalesce((SELECT max(label) FROM terms WHERE kind = ?1 AND code = c.code), '') FROM c "
+        "WHERE c.code IS NOT NULL) "
+        "SELECT c.code, coalesce((SELECT max(label) FROM terms WHERE kind = ?1 AND code = c.code), '') FROM c "
         "WHERE c.code IS NOT NULL LIMIT ?2",
         (kind, limit),
     )

@@ -18,7 +18,7 @@ def errors_as_pages(site: Site) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = await handler(request)
-        if "problem" not in answer or not _is_browser(request):
+        if "problem" not in answer or not is_browser(request):
             return answer
         page = error_page(site, request, answer.status, str(answer["problem"]))
         for name in _KEPT:
@@ -52,7 +52,7 @@ def error_page(site: Site, request: web.Request, status: int, detail: str = "", 
     return web.Response(body=body, status=status, headers=headers)
 
 
-def _is_browser(request: web.Request) -> bool:
+def is_browser(request: web.Request) -> bool:
     """Browsers name HTML; those who name nothing, or anything, are programs."""
     return "text/html" in request.headers.get("Accept", "")
 

@@ -15,7 +15,7 @@ from mirror.language import Language
 from mirror.serving.answers import Document, respond
 from mirror.serving.origin import origin_of
 from mirror.serving.pages.asked import Asked, asked_of
-from mirror.serving.pages.errors import error_page
+from mirror.serving.pages.errors import error_page, is_browser
 from mirror.serving.pages.footprints import MOST_SHAPES, geojson
 from mirror.serving.pages.rendering import CONTENT_TYPE, POLICY, VARY, render
 from mirror.serving.pages.resource import edition_facts, resource_facts, shape_of, shapes_of
@@ -55,12 +55,20 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
         try:
             document = await site.answers.get(("page", template, here, asked, language.code, prefix, *depends), make)
         except IndexMissing:
-            page = error_page(site, request, 503, missing=True)
-            page.headers["Retry-After"] = "60"
-            return page
+            return without_index(request)
         except TooMuch as error:
-            return error_page(site, request, 503, str(error))
+            raise web.HTTPServiceUnavailable(text=str(error)) from None
         return _as_page(request, respond(request, document), language)
+
+    def without_index(request: web.Request) -> web.Response:
+        """Nothing was ever synced. Raises HTTPNotFound for a name that not even the config knows, and what programs are told."""
+        if request.match_info.get("upstream", "") not in ("", *site.settings.upstream):
+            raise web.HTTPNotFound
+        if not is_browser(request):
+            raise web.HTTPServiceUnavailable(text="nothing has been mirrored yet: there is no index", headers={"Retry-After": "60"})
+        page = error_page(site, request, 503, missing=True)
+        page.headers["Retry-After"] = "60"
+        return page
 
     async def get_search(request: web.Request) -> web.StreamResponse:
         asked = asked_of(request.query)
@@ -71,7 +79,10 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
 
     async def get_upstream(request: web.Request) -> web.StreamResponse:
         upstream = request.match_info["upstream"]
-        known = upstream in site.settings.upstream or upstream in await site.readers.ask(Offer.upstreams)
+        try:
+            known = upstream in site.settings.upstream or upstream in await site.readers.ask(Offer.upstreams)
+        except IndexMissing:
+            known = False
         if not known:
             raise web.HTTPNotFound
         return web.Response(status=302, headers={"Location": f"{site.prefix()}/?{urlencode({'upstream': upstream})}"})
@@ -101,7 +112,7 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
             found = dict(await standing.answer())
             last = await site.readers.ask(lambda offer: runs(offer, limit=RUNS_SHOWN)) if found["document"]["last_run"] else []
         except IndexMissing:  # gone between the two questions
-            return error_page(site, request, 503, missing=True)
+            return without_index(request)
         found |= {"runs": last, "charts": charts(last)}
         body = await asyncio.to_thread(render, "status.html", language, site.prefix(), "/-/status", **found)
         headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store", "Vary": VARY}

@@ -62,7 +62,7 @@ def run_anew(*arguments: str | Path, cwd: Path, **env: str) -> Outcome:
 
 def start(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.Popen[str]:
     """Start the command and leave it running; a service answers at a port of its own, unless the test names one."""
-    if "run" in arguments:
+    if "run" in arguments or "serve" in arguments:
         env = {"INSPIRE_MIRROR_SERVE__LISTEN": "127.0.0.1:0", **env}
     return subprocess.Popen(
         argv(*arguments), cwd=cwd, env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -21,9 +21,9 @@ WITHIN = 60.0
 
 
 class Running:
-    """A running `inspire-mirror run`, started in `folder`, whose config is there."""
+    """A running `inspire-mirror run` (or another command that stays), started in `folder`, whose config is there."""
 
-    def __init__(self, folder: Path, *arguments: str, **env: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, command_: str = "run", **env: str) -> None:
         self.folder = folder
         self.log: list[str] = []
         self.told: list[dict[str, str]] = []
@@ -33,7 +33,7 @@ class Running:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(f"\0inspire-mirror-test-{folder}-{time.monotonic_ns()}"[:100])
         address = "@" + self._socket.getsockname()[1:].decode()
-        self.process = command.start(*arguments, "run", cwd=folder, NOTIFY_SOCKET=address, **env)
+        self.process = command.start(*arguments, command_, cwd=folder, NOTIFY_SOCKET=address, **env)
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -106,9 +106,9 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str, **env: str) -> Iterator[Running]:
+def running(folder: Path, *arguments: str, command_: str = "run", **env: str) -> Iterator[Running]:
     """A service that has come up, and is gone at the end."""
-    service = Running(folder, *arguments, **env)
+    service = Running(folder, *arguments, command_=command_, **env)
     try:
         yield service.wait_ready()
     finally:

@@ -28,7 +28,7 @@ class Seen:
         self.folder = folder
         self.process = process
         self.log: list[str] = []
-        self.url = self.wait_for(r"answers at (http://[^/]+)/health")[1]
+        self.url = self.wait_for(r"serves the mirror at (http://[^/]+)/")[1]
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first line of the log, of those not yet read, that matches."""

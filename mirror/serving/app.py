@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from mirror.serving.downloads.routes import download_routes
 from mirror.serving.geoplateforme.routes import geoplateforme_routes
 from mirror.serving.guards import add_headers, guarded, told
 from mirror.serving.machines import machine_routes
@@ -24,6 +25,7 @@ def make_app(site: Site, *, fresh: float = FRESH) -> web.Application:
     app = web.Application(middlewares=[told(site.emit), errors_as_pages(site), guarded(site.emit)], client_max_size=_LARGEST_BODY)
     app.router.add_routes(machine_routes(site, fresh=fresh))
     app.router.add_routes(geoplateforme_routes(site))
+    app.router.add_routes(download_routes(site))
     app.router.add_routes(page_routes(site, fresh=fresh))  # the last: any two words are the path of a page
     app.on_response_prepare.append(add_headers)
     app.on_cleanup.append(lambda _: site.close())

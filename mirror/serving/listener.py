@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import logging
+import resource
 import socket
 import struct
-import termios
+from collections import Counter
 from contextlib import suppress
+from ipaddress import IPv6Address, ip_address
 from typing import Any, cast
 
 from aiohttp import web
 
 from mirror.errors import ConfigError
+from mirror.serving.progress import Progress, progress_of
 from mirror.settings.addresses import Address
 
 _LOGGER = logging.getLogger(__name__)
 _LOGGER.setLevel(logging.CRITICAL + 1)  # what comes in that is no HTTP is nothing to report; Python itself would print it
 
-_MOST_CONNECTIONS = 500
+_MOST_CONNECTIONS = 1000
+_MOST_OF_ONE = 400
+"""Connections of one address: 200 people behind it, each with two. So many that it cannot keep others out, even with a second one.
+"""
+
+_HANDLES_OF_A_DOWNLOAD = 4  # the connection, its twin for the kernel to send to, the file and its twin
+_OTHER_HANDLES = 256  # of a sync beside it, the index, the log
 _HEAD_WITHIN = 15.0  # seconds for the head of a first request to come
 _KEPT_ALIVE = 60.0  # seconds for the next one
-_MOVES_WITHIN = 20.0  # seconds within which some of an answer has to go out
+_MOVES_WITHIN = 60.0  # seconds within which some of an answer has to arrive
+_BACKLOG = 1024  # connections that come at the same moment
 _STOP_WITHIN = 3.0  # seconds for answers under way
 _LARGEST_HEAD = 8190  # bytes of a line or header
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Listener:
@@ -48,6 +58,9 @@ class Listener:
         self._silent: set[Any] = set()
         self._talking: dict[Any, asyncio.WriteTransport] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._most = _MOST_CONNECTIONS
+        self._origins: dict[Any, str] = {}
+        self._held: Counter[str] = Counter()
 
     @property
     def url(self) -> str:
@@ -60,9 +73,10 @@ class Listener:
     async def start(self) -> None:
         """Open the door. Raises ConfigError where that cannot be."""
         await self._runner.setup()
+        self._most = min(_MOST_CONNECTIONS, _room_for(_MOST_CONNECTIONS))
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                self._accept, self._address.host, self._address.port, backlog=128, reuse_address=True
+                self._accept, self._address.host, self._address.port, backlog=_BACKLOG, reuse_address=True
             )
         except OSError as error:
             await self._runner.cleanup()
@@ -80,13 +94,32 @@ class Listener:
         await self._runner.cleanup()
 
     def _accept(self) -> asyncio.Protocol:
-        server = self._runner.server
-        if server is None or len(server.connections) >= _MOST_CONNECTIONS:
-            return _Refused()
+        return _Entrance(self)
+
+    def admit(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
+        """Who is to talk to a new connection; None where there is no room for it."""
+        server, origin = self._runner.server, _origin(transport)
+        if server is None or len(server.connections) >= self._most:
+            return None
+        if origin is not None and self._held[origin] >= _MOST_OF_ONE:
+            self._count_anew()
+            if self._held[origin] >= _MOST_OF_ONE:
+                return None
         handler = server()
+        if origin is not None:
+            self._origins[handler] = origin
+            self._held[origin] += 1
         self._silent.add(handler)
         asyncio.get_running_loop().call_later(_HEAD_WITHIN, self._send_away, handler)
         return handler
+
+    def _count_anew(self) -> None:
+        """Nobody tells of connections that have ended: they are forgotten when it matters."""
+        server = self._runner.server
+        open_ones = set(server.connections) if server is not None else set()
+        self._origins = {handler: origin for handler, origin in self._origins.items() if handler in open_ones}
+        self._held = Counter(self._origins.values())
+        self._talking = {handler: transport for handler, transport in self._talking.items() if handler in open_ones}
 
     @web.middleware
     async def _heard(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -105,34 +138,74 @@ class Listener:
                 handler.transport.abort()
 
     async def _watch_answers(self) -> None:
-        """Who asks and does not take the answers is sent away: each holds one of the connections, for good."""
-        before: dict[Any, tuple[int, int]] = {}
+        """Who asks and does not take the answers is sent away: each holds one of the connections, for good.
+
+        Who takes them slowly may: it is enough that the other side has confirmed some more of the bytes.
+        """
+        before: dict[Any, Progress] = {}
         while True:
             await asyncio.sleep(_MOVES_WITHIN)
-            server = self._runner.server
-            open_ones = set(server.connections) if server is not None else set()
-            self._talking = {handler: transport for handler, transport in self._talking.items() if handler in open_ones}
-            stands = {handler: _waiting(transport) for handler, transport in self._talking.items()}
-            for handler, waiting in stands.items():
-                if waiting[0] and before.get(handler) == waiting:
-                    self._talking[handler].abort()
-            before = stands
+            self._count_anew()
+            now = {handler: progress_of(transport) for handler, transport in self._talking.items()}
+            for handler, progress in now.items():
+                if progress.stalled_since(before.get(handler)):
+                    _end(self._talking[handler])
+            before = now
 
 
-def _waiting(transport: asyncio.WriteTransport) -> tuple[int, int]:
-    """The bytes that are still to go out: here, and in the system, which sends them until the other side takes no more."""
-    held = struct.pack("i", 0)
-    with suppress(OSError, ValueError):
-        held = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, held)
-    return transport.get_write_buffer_size(), int(struct.unpack("i", held)[0])
+class _Entrance(asyncio.Protocol):
+    """Says where a new connection belongs. Only once it is there can it be known whose it is."""
 
-
-class _Refused(asyncio.Protocol):
-    """One connection too many."""
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        with suppress(AttributeError):
-            transport.abort()  # type: ignore[attr-defined]  # every stream has it
+        connection = cast(asyncio.Transport, transport)
+        handler = self._listener.admit(connection)
+        if handler is None:
+            connection.write(_FULL)
+            connection.close()
+            return
+        connection.set_protocol(handler)
+        handler.connection_made(connection)
+
+
+def _origin(transport: asyncio.BaseTransport) -> str | None:
+    """Whose connection it is: an address or, as one line has all of it, a /64 of IPv6.
+
+    None for this machine: a proxy that stands before the mirror speaks for everybody, and has limits of its own.
+    """
+    try:
+        address = ip_address(str(transport.get_extra_info("peername")[0]).partition("%")[0])
+    except (TypeError, ValueError, IndexError):
+        return None
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            return None if address.is_loopback else address.exploded[:19]
+        address = address.ipv4_mapped
+    return None if address.is_loopback else str(address)
+
+
+def _end(transport: asyncio.WriteTransport) -> None:
+    """Whatever is still to go out is dropped, here and in the system; whoever waits to send more is woken."""
+    connection = transport.get_extra_info("socket")
+    with suppress(OSError, AttributeError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.shutdown(socket.SHUT_RDWR)
+    transport.abort()
+
+
+def _room_for(connections: int) -> int:
+    """For how many of these connections there are handles, once as many are asked for as the system lets this process have."""
+    needed = connections * _HANDLES_OF_A_DOWNLOAD + _OTHER_HANDLES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return max(16, (soft - _OTHER_HANDLES) // _HANDLES_OF_A_DOWNLOAD)
+    return connections
 
 
 def _why(error: OSError) -> str:

@@ -135,6 +135,12 @@ class Offer:
         except sqlite3.Error as error:
             raise why_unusable(self.path, error) from error
 
+    def renew(self) -> None:
+        """What is asked from here on, inside `asking`, is of the index as it is now."""
+        self._labels = None
+        self.connection.execute("ROLLBACK")
+        self.connection.execute("BEGIN")
+
     @property
     def is_readable(self) -> bool:
         """Whether this index has what is asked here; one that an older version wrote has it after the next sync."""
@@ -172,7 +178,7 @@ class Offer:
         ):
             groups.setdefault(row["resource"], []).append(row)
         boxes = {
-            row["resource"]: tuple(row)[1:]
+            row["resource"]: tuple(round(degrees, 4) for degrees in tuple(row)[1:])  # they are kept as 32-bit floats
             for row in self.connection.execute(
                 "SELECT s.resource, min(f.west), min(f.south), max(f.east), max(f.north) FROM sub_resources s "
                 f"JOIN footprints f ON f.sub_resource_id = s.id WHERE {_OFFERED} AND s.upstream = ?{one} GROUP BY s.resource",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from http import HTTPStatus
 
 from aiohttp import web
@@ -24,11 +25,18 @@ _HEADERS = {
 """On every answer. Pages for people need a policy of their own, and set it themselves."""
 
 
+class Problem(web.Response):
+    """An error as JSON; `said` is what it says, for who makes a page of it."""
+
+    def __init__(self, status: int, said: str) -> None:
+        body = json.dumps({"error": said, "status": status})
+        super().__init__(text=body, status=status, content_type="application/json", headers={"Cache-Control": "no-store"})
+        self.said = said
+
+
 def problem(status: int, text: str) -> web.Response:
-    """An error as JSON. What it says is kept with it, for who makes a page of it."""
-    answer = web.json_response({"error": text, "status": status}, status=status, headers={"Cache-Control": "no-store"})
-    answer["problem"] = text
-    return answer
+    """An error as JSON."""
+    return Problem(status, text)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

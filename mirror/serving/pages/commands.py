@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mirror.phrases import phrase
-from mirror.planning.volumes import archive_of
+from mirror.planning.volumes import archive_of, kind_of
 from mirror.serving.pages.asked import Asked
 
 VECTOR = (".gpkg", ".shp", ".fgb", ".geojson", ".gml", ".parquet", ".kml", ".tab", ".mif", ".sqlite")
@@ -17,6 +17,7 @@ RASTER = (".tif", ".tiff", ".jp2", ".ecw", ".vrt", ".asc", ".img", ".png")
 READABLE = VECTOR + RASTER
 """The endings of what GDAL opens as it is."""
 
+_SIDE_FILES = (".md5", ".sha256", ".txt", ".xml")
 _ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tar.gz": "/vsitar/", ".tgz": "/vsitar/", ".7z": "/vsi7z/"}
 
 
@@ -38,7 +39,9 @@ def commands(
     """
     lines = []
     if files:
-        lines.append(Line(phrase("Fetch one file"), f"curl -fLO {shlex.quote(files[0][1])}"))
+        # Of an archive and the side file with its sums, the archive.
+        url = next((url for name, url in files if not name.lower().endswith(_SIDE_FILES)), files[0][1])
+        lines.append(Line(phrase("Fetch one file"), f"curl -fLO {shlex.quote(url)}"))
     if 1 < total <= len(files) and total <= 20:
         urls = " \\\n  ".join(f"-O {shlex.quote(url)}" for _, url in files)
         lines.append(Line(phrase("Fetch all files"), f"curl -fL \\\n  {urls}"))
@@ -52,6 +55,8 @@ def commands(
     )
     if volumes := next((name for name, _ in files if archive_of(name) not in (None, name) and name.endswith("1")), None):
         lines.append(Line(phrase("Unpack the volumes, once all are there"), f"7zz x {shlex.quote(volumes)}"))
+    elif archive := next((name for name, _ in files if kind_of(name)), None):
+        lines.append(Line(phrase("Unpack it, once it is there"), f"7zz x {shlex.quote(archive)}"))
     if read := _reading(files, members):
         lines.append(read)
     return lines

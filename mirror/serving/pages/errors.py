@@ -6,6 +6,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from mirror.phrases import Phrase, phrase
+from mirror.serving.guards import Problem
 from mirror.serving.pages.rendering import CONTENT_TYPE, POLICY, VARY, render
 from mirror.serving.site import Site, language_of
 
@@ -18,9 +19,9 @@ def errors_as_pages(site: Site) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = await handler(request)
-        if "problem" not in answer or not is_browser(request):
+        if not isinstance(answer, Problem) or not is_browser(request):
             return answer
-        page = error_page(site, request, answer.status, str(answer["problem"]))
+        page = error_page(site, request, answer.status, answer.said)
         for name in _KEPT:
             if name in answer.headers:
                 page.headers[name] = answer.headers[name]

@@ -31,6 +31,9 @@ _JSON = "application/json"
 _A_YEAR = 365 * 24 * 3600
 _LONGEST_TYPED = 100
 
+# By itself aiohttp takes no braces for a part of a path; ids may have them.
+_UPSTREAM, _RESOURCE, _SUB_RESOURCE = "{upstream:[^/]+}", "{resource:[^/]+}", "{sub_resource:[^/]+}"
+
 Facts = Callable[[Offer], dict[str, Any] | None]
 
 
@@ -128,7 +131,7 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
                 shapes = (
                     shapes_of(offer, upstream, name, asked, prefix) if edition is None else shape_of(offer, upstream, name, edition)
                 )
-            if shapes is None:
+            if shapes is None or (not shapes and offer.resource(upstream, name) is None):
                 return None
             return Document(json.dumps(geojson(shapes[:MOST_SHAPES]), separators=(",", ":")).encode(), "application/geo+json")
 
@@ -149,13 +152,13 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
         web.get("/", get_search),
         web.get("/-/status", get_status),
         web.get("/-/suggest", get_suggestions),
-        web.get("/-/footprints/{upstream}/{resource}", get_footprints),
-        web.get("/-/footprints/{upstream}/{resource}/{sub_resource}", get_footprints),
+        web.get(f"/-/footprints/{_UPSTREAM}/{_RESOURCE}", get_footprints),
+        web.get(f"/-/footprints/{_UPSTREAM}/{_RESOURCE}/{_SUB_RESOURCE}", get_footprints),
         web.get("/-/static/{name}", get_static),
-        web.get("/{upstream}", get_upstream),
-        web.get("/{upstream}/", get_upstream),
-        web.get("/{upstream}/{resource}", get_resource),
-        web.get("/{upstream}/{resource}/{sub_resource}", get_edition),
+        web.get(f"/{_UPSTREAM}", get_upstream),
+        web.get(f"/{_UPSTREAM}/", get_upstream),
+        web.get(f"/{_UPSTREAM}/{_RESOURCE}", get_resource),
+        web.get(f"/{_UPSTREAM}/{_RESOURCE}/{_SUB_RESOURCE}", get_edition),
     ]
 
 

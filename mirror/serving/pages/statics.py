@@ -25,7 +25,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True, slots=True)
 class Static:
-    """A file: as it is, and as gzip packs it; `mark` stands for its content."""
+    """A file: as it is, and as gzip packs it, if that is less; `mark` stands for its content."""
 
     body: bytes
     packed: bytes
@@ -41,7 +41,8 @@ def statics() -> Mapping[str, Static]:
         if path.suffix in _TYPES:
             body = path.read_bytes()
             mark = hashlib.sha256(body).hexdigest()[:12]
-            found[path.name] = Static(body, gzip.compress(body, 9, mtime=0), _TYPES[path.suffix], mark)
+            packed = gzip.compress(body, 9, mtime=0)
+            found[path.name] = Static(body, packed if len(packed) < len(body) else b"", _TYPES[path.suffix], mark)
     return MappingProxyType(found)
 
 
@@ -60,7 +61,7 @@ async def get_static(request: web.Request) -> web.StreamResponse:
     headers = {"ETag": etag, "Cache-Control": kept, "Vary": "Accept-Encoding"}
     if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]:
         return web.Response(status=304, headers=headers)
-    if "gzip" in request.headers.get("Accept-Encoding", ""):
+    if static.packed and "gzip" in request.headers.get("Accept-Encoding", ""):
         headers["Content-Encoding"] = "gzip"
         return web.Response(body=static.packed, headers={"Content-Type": static.content_type, **headers})
     return web.Response(body=static.body, headers={"Content-Type": static.content_type, **headers})

@@ -23,7 +23,7 @@ from mirror.vocabulary import fold_crs, fold_format, fold_zone
 Column = Literal["edition", "zone", "format", "crs", "size", "updated", "id"]
 """What editions may be put in the order of."""
 
-MOST_FOUND = 100_000
+MOST_FOUND = 50_000
 """Editions that one search looks at; of what matches beyond, nothing is said but that there is more."""
 
 _TAKES_AT_MOST = 3.0  # seconds
@@ -84,7 +84,9 @@ class Found:
 
     page: tuple[FoundResource, ...]
     resources: int
-    editions: int
+    editions: int | None
+    """None where everything is asked for, and nobody has counted."""
+
     whole: bool
 
 
@@ -141,10 +143,7 @@ def _all(offer: Offer, upstream: str | None, limit: int, offset: int, each: int)
     for name, resource in keys[offset : offset + limit]:
         editions, newest = _counted(offer, name, resource, each)
         found.append(_found(offer, name, resource, editions, newest))
-    counted = offer.connection.execute(
-        f"SELECT count(*) FROM sub_resources s WHERE {_OFFERED}{of.replace('r.', 's.')}", values
-    ).fetchone()
-    return Found(tuple(found), len(keys), counted[0], whole=True)
+    return Found(tuple(found), len(keys), None, whole=True)
 
 
 def _counted(offer: Offer, upstream: str, resource: str, each: int) -> tuple[int, list[tuple[str, int]]]:

@@ -19,7 +19,7 @@ from mirror.serving.pages.errors import error_page, is_browser
 from mirror.serving.pages.footprints import MOST_SHAPES, geojson
 from mirror.serving.pages.rendering import CONTENT_TYPE, POLICY, VARY, render
 from mirror.serving.pages.resource import edition_facts, resource_facts, shape_of, shapes_of
-from mirror.serving.pages.search import search_facts, suggestions
+from mirror.serving.pages.search import Beside, search_facts, suggestions
 from mirror.serving.pages.statics import get_static
 from mirror.serving.pages.status import RUNS_SHOWN, charts, status_facts
 from mirror.serving.shared import FRESH, Shared
@@ -39,6 +39,7 @@ Facts = Callable[[Offer], dict[str, Any] | None]
 
 def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
     """The routes; they come after all others, as `/{upstream}/{resource}` is any two words. `fresh` as in `machine_routes`."""
+    beside = Beside()
     standing = Shared(lambda: status_facts(site), fresh=fresh)
 
     async def answer(
@@ -75,10 +76,12 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
 
     async def get_search(request: web.Request) -> web.StreamResponse:
         asked = asked_of(request.query)
-        upstreams = {name: table.url for name, table in site.settings.upstream.items()}
-        return await answer(
-            request, "search.html", asked, lambda offer: search_facts(offer, asked, upstreams), depends=tuple(upstreams)
-        )
+        upstreams, version = tuple(site.settings.upstream), site.readers.version()
+
+        def facts(offer: Offer) -> dict[str, Any]:
+            return search_facts(offer, asked, upstreams, beside.read(offer, version))
+
+        return await answer(request, "search.html", asked, facts, depends=upstreams)
 
     async def get_upstream(request: web.Request) -> web.StreamResponse:
         upstream = request.match_info["upstream"]

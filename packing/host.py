@@ -37,7 +37,13 @@ def stop_units(places: Places) -> None:
     if is_ours_to_tell(places) and has_systemd():
         subprocess.run(["systemctl", "stop", f"{NAME}-sync@*.timer", f"{NAME}-sync@*.service"], check=False)
         links = sorted(Path("/etc/systemd/system").glob(f"*.wants/{NAME}-sync@*.timer"))
-        units = [f"{NAME}.service", f"{NAME}-verify.timer", f"{NAME}-verify.service", *(link.name for link in links)]
+        units = [
+            f"{NAME}.service",
+            f"{NAME}-serve.service",
+            f"{NAME}-verify.timer",
+            f"{NAME}-verify.service",
+            *(link.name for link in links),
+        ]
         subprocess.run(["systemctl", "disable", "--now", "--quiet", *units], check=False)
 
 

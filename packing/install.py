@@ -22,7 +22,9 @@ from packing.host import stop_units, tell_installed, tell_uninstalled
 from packing.places import NAME, Places, Tree, installed, remove_list, unit_folder, write_list
 
 SOURCE = Path(__file__).resolve().parents[1]
-UNITS = (f"{NAME}.service", f"{NAME}-sync@.service", f"{NAME}-sync@.timer", f"{NAME}-verify.service", f"{NAME}-verify.timer")
+UNITS = tuple(
+    f"{NAME}{unit}" for unit in (".service", "-serve.service", "-sync@.service", "-sync@.timer", "-verify.service", "-verify.timer")
+)
 CONFINED = (f"{NAME}.service.d", f"{NAME}-.service.d")
 """Folders of drop-ins; the second is that of all units whose names go on from there."""
 SHELLS = ("bash", "zsh", "fish")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from multidict import CIMultiDict
 
 from mirror.demo.catalogue import Catalogue
 from mirror.events import Event
@@ -29,7 +30,7 @@ class Answered:
     """An answer that came whole."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: CIMultiDict[str]
     body: bytes
 
     @property
@@ -86,9 +87,12 @@ def settings_of(mirror: Mirrored, serve: Mapping[str, Any]) -> Any:
 
 
 @asynccontextmanager
-async def served_mirror(root: Path, catalogue: Catalogue, *, sync: bool = True, **serve: Any) -> AsyncIterator[ServedMirror]:
+async def served_mirror(
+    root: Path, source: Catalogue | FakeUpstream, *, sync: bool = True, **serve: Any
+) -> AsyncIterator[ServedMirror]:
     """A mirror of all of a catalogue, synced (unless told otherwise) and served; `serve` are keys of the table [serve]."""
-    async with FakeUpstream(catalogue) as upstream, aiohttp.ClientSession(auto_decompress=False) as client:
+    fake = source if isinstance(source, FakeUpstream) else FakeUpstream(source)
+    async with fake as upstream, aiohttp.ClientSession(auto_decompress=False) as client:
         mirror = Mirrored(root, upstream)
         observer = Observer(settings_of(mirror, serve), now=mirror.clock)
         events: list[Event] = []

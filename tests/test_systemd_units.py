@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,7 @@ pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 
 SYNC = "inspire-mirror-sync@topo-isere"
 VERIFY = "inspire-mirror-verify"
+SERVE = "inspire-mirror-serve.service"
 WANTED = 'resources = ["*"]\nedition = "all"'
 AT_ONCE = ("OnCalendar=", "OnActiveSec=1ms", "RandomizedDelaySec=0", "AccuracySec=1ms")
 """Of a timer, in a drop-in: comes when it is started."""
@@ -141,7 +144,7 @@ def test_the_package_goes_without_a_trace_but_for_the_mirror(clean: Container) -
 
 
 def test_units_are_well_formed(system: Installed) -> None:
-    units = [SERVICE, f"{SYNC}.service", f"{SYNC}.timer", f"{VERIFY}.service", f"{VERIFY}.timer"]
+    units = [SERVICE, SERVE, f"{SYNC}.service", f"{SYNC}.timer", f"{VERIFY}.service", f"{VERIFY}.timer"]
     folder = "/usr/lib/systemd/system"
     names = [f"{folder}/{unit.replace('topo-isere', '')}" for unit in units]
     done = system.run("systemd-analyze", "verify", "--man=no", *names, check=False)
@@ -154,6 +157,7 @@ def test_units_are_well_formed(system: Installed) -> None:
 def test_exposure_is_low(system: Installed) -> None:
     """By `systemd-analyze security`, where 10 is the worst."""
     assert system.exposure(SERVICE) <= 1.5
+    assert system.exposure(SERVE) <= 1.5
     assert system.exposure(f"{SYNC}.service") <= 1.5
     assert system.exposure(f"{VERIFY}.service") <= 1.0
 
@@ -181,6 +185,33 @@ def test_a_timer_syncs_without_a_service(system: Installed, upstream: FakeUpstre
     assert system.until_state(f"{SYNC}.service", "inactive", "failed") == "inactive/dead"
     assert len(system.files()) == 6
     assert system.show(SERVICE, "ActiveState")["ActiveState"] == "inactive"
+
+
+def test_the_mirror_is_served_without_a_service(system: Installed, upstream: FakeUpstream) -> None:
+    """A sync beside it shows at once; a changed config is taken by a reload."""
+    system.configure(upstream, topo_isere=WANTED)
+    system.run("systemctl", "start", SERVE)
+    assert fetch(f"http://{system.address}/gpf/capabilities")[0] == 503
+    system.run("systemctl", "start", SYNC)
+    status, body = fetch(f"http://{system.address}/gpf/capabilities")
+    assert (status, b"BDALPHA" in body) == (200, True)
+    with system.inside(CONFIG).open("a") as config:
+        config.write('public_url = "https://sig.example.org/mirror"\n')
+    system.run("systemctl", "reload", SERVE)
+    system.until(
+        lambda: b"https://sig.example.org/mirror/gpf" in fetch(f"http://{system.address}/gpf/capabilities")[1], "it is taken"
+    )
+    system.run("systemctl", "stop", SERVE)
+    assert system.show(SERVE, "ActiveState", "ExecMainStatus") == {"ActiveState": "inactive", "ExecMainStatus": "0"}
+
+
+def fetch(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
 
 
 def test_an_incomplete_sync_fails_its_unit(system: Installed, upstream: FakeUpstream) -> None:

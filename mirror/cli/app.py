@@ -53,11 +53,11 @@ class Invocation:
 
         return preferred(wishes_of_environment(os.environ))
 
-    def settings(self, *, offline: bool = False) -> Settings:
-        """The settings of the config in effect. Raises ConfigError."""
+    def settings(self, *, offline: bool = False, serving: bool = False) -> Settings:
+        """The settings of the config in effect; those that hold secrets as `load` reads them. Raises ConfigError."""
         from mirror.settings import load_found
 
-        return load_found(self.config, os.environ, Path.cwd(), offline=offline)[0]
+        return load_found(self.config, os.environ, Path.cwd(), offline=offline, serving=serving)[0]
 
     def settings_to_browse(self) -> Settings | None:
         """The settings in effect for what keeps nothing and so needs no root; None without config. Raises ConfigError."""
@@ -167,11 +167,10 @@ def print_json(document: object) -> None:
 
 def print_json_array(items: Iterable[object]) -> None:
     """One JSON array on stdout, written item by item: millions of files need not fit into memory."""
-    empty = True
-    for item in items:
-        click.echo(("[" if empty else ",") + "\n  " + json.dumps(item, ensure_ascii=False), nl=False)
-        empty = False
-    click.echo("[]" if empty else "\n]")
+    from mirror.store.written import json_array
+
+    for piece in json_array(items):
+        click.echo(piece, nl=False)
 
 
 def finish(code: int) -> NoReturn:

@@ -10,6 +10,7 @@ import click
 
 from mirror.cli.completing import complete_subscription
 from mirror.model import BBox
+from mirror.store.asking import box_of_text, day_of_text, why_no_days
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,9 +30,9 @@ class Day(click.ParamType[date]):
         if isinstance(value, date):
             return value
         try:
-            return date.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a day; write it as YYYY-MM-DD", param, ctx)
+            return day_of_text(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Box(click.ParamType[BBox]):
@@ -45,12 +46,9 @@ class Box(click.ParamType[BBox]):
             west, south, east, north = value
             return west, south, east, north
         try:
-            west, south, east, north = (float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not four numbers; write west,south,east,north in degrees, as 5.5,44.7,6.4,45.9", param, ctx)
-        if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
-            self.fail(f"{value!r} is not a box in degrees: west,south,east,north, the smaller number first", param, ctx)
-        return west, south, east, north
+            return box_of_text(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Duration(click.ParamType[timedelta]):
@@ -73,8 +71,8 @@ class Duration(click.ParamType[timedelta]):
 
 def check_days(start: date | None, end: date | None) -> None:
     """Raises UsageError for days of edition that leave nothing between them."""
-    if start is not None and end is not None and start > end:
-        raise click.UsageError(f"--from {start} is later than --to {end}")
+    if why := why_no_days(start, end, names=("--from", "--to")):
+        raise click.UsageError(why)
 
 
 def filter_options(command: F) -> F:

@@ -88,7 +88,9 @@ class Observer:
         self.live = live or Live(now=now)
         self.counters = Counters()
         self.service = service or Service()
-        self._now = now
+        self.now = now
+        """The clock by which it judges."""
+
         self._seen = False
         self.remember_index()
 
@@ -147,7 +149,7 @@ class Observer:
 
     def look(self) -> Look:
         """Ask index and disk."""
-        at, disk = self._now(), _disk(self.settings)
+        at, disk = self.now(), _disk(self.settings)
         try:
             reader = Reader(self.settings.root, wait=_WAIT)
         except IndexMissing as error:

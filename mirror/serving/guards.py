@@ -72,8 +72,8 @@ def guarded(emit: Emit) -> Middleware:
             said = error.text if error.text and not error.text.startswith(str(error.status)) else HTTPStatus(error.status).phrase
             answer = problem(error.status, said)
             for name in ("Allow", "WWW-Authenticate", "Retry-After"):
-                if name in error.headers:
-                    answer.headers[name] = error.headers[name]
+                for value in error.headers.getall(name, ()):
+                    answer.headers.add(name, value)
             return answer
         except TimeoutError:
             return problem(503, "this took too long; try again")

@@ -32,6 +32,8 @@ class Site:
 
         self.readers = Readers(observer.settings.root)
         self.answers = Answers(self.readers)
+        self.at_end: list[Callable[[], None]] = []
+        """Called when the mirror is no longer served; none of them may wait."""
 
     @property
     def settings(self) -> Settings:
@@ -58,8 +60,19 @@ class Site:
         """What links within the site start with: the path of `public_url`, for a mirror that is not at the root of its host."""
         return urlsplit(self.settings.serve.public_url).path.rstrip("/") if self.settings.serve.public_url else ""
 
+    def token(self) -> str | None:
+        """What is to be named by who asks for more than the mirror itself; None where nothing is.
+
+        Raises HTTPServiceUnavailable for a token that ought to be there: better nobody gets in than everybody.
+        """
+        if self.settings.serve.token is None and self.settings.serve.token_file is not None:
+            raise web.HTTPServiceUnavailable(text="the token of this mirror was not read")
+        return self.settings.serve.token.get_secret_value() if self.settings.serve.token is not None else None
+
     async def close(self) -> None:
         """Give the index back."""
+        for end in self.at_end:
+            end()
         await self.readers.close()
 
 

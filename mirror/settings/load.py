@@ -50,7 +50,13 @@ def config_is_given(option: Path | None, environ: Mapping[str, str], cwd: Path) 
 
 
 def load_found(
-    option: Path | None, environ: Mapping[str, str], cwd: Path, *, offline: bool = False, defaults: Mapping[str, Any] | None = None
+    option: Path | None,
+    environ: Mapping[str, str],
+    cwd: Path,
+    *,
+    offline: bool = False,
+    serving: bool = False,
+    defaults: Mapping[str, Any] | None = None,
 ) -> tuple[Settings, str]:
     """The settings in effect, and where they come from in words: the config that `find_config` finds, else the environment alone.
 
@@ -63,19 +69,20 @@ def load_found(
         if option or environ.get(CONFIG_VARIABLE) or not names_settings(environ):
             raise
         source = "environment (there is no config file; `inspire-mirror init` writes one)"
-        return from_mapping(defaults or {}, cwd, environ, source=source, offline=offline), "environment"
-    return load(path, environ, offline=offline), _short(path)
+        return from_mapping(defaults or {}, cwd, environ, source=source, offline=offline, serving=serving), "environment"
+    return load(path, environ, offline=offline, serving=serving), _short(path)
 
 
-def load(path: Path, environ: Mapping[str, str], *, offline: bool = False) -> Settings:
+def load(path: Path, environ: Mapping[str, str], *, offline: bool = False, serving: bool = False) -> Settings:
     """The settings of the file at `path`, with those of `environ` laid over it.
 
     `offline` is for commands that open no connection: files of keys and certificates are then not looked at, so that people who
-    may not read them can still query the mirror. Raises ConfigError with one line per problem; no secret is in it.
+    may not read them can still query the mirror. With `serving`, the token is read all the same. Raises ConfigError with one line
+    per problem; no secret is in it.
     """
     source = _short(path)
     toml = _read_config(path, source)
-    return from_mapping(_parse(toml, source), path.parent, environ, source=source, toml=toml, offline=offline)
+    return from_mapping(_parse(toml, source), path.parent, environ, source=source, toml=toml, offline=offline, serving=serving)
 
 
 def from_mapping(
@@ -86,6 +93,7 @@ def from_mapping(
     source: str = "config",
     toml: str = "",
     offline: bool = False,
+    serving: bool = False,
 ) -> Settings:
     """The settings that `data`, shaped as the TOML file is, stands for; relative paths in it start at `folder`.
 
@@ -103,6 +111,9 @@ def from_mapping(
     if settings and not offline:
         settings, more = _with_key_files(settings)
         problems += more + _missing_certificates(settings)
+    if settings and (serving or not offline):
+        settings, more = _with_token_file(settings)
+        problems += more
     # Raised here and not where pydantic's error is handled: that one holds the input, and would stay attached.
     if problems or settings is None:
         raise ConfigError(render(problems, source=source, toml=toml, given=given))
@@ -188,26 +199,33 @@ def _choose_upstreams(data: dict[str, Any]) -> list[Problem]:
 
 
 def _with_key_files(settings: Settings) -> tuple[Settings, list[Problem]]:
-    """The settings with `api_key` read from each `api_key_file`, and `token` from `token_file`."""
-    upstreams, problems = dict(settings.upstream), []
-
-    def read(path: Path, *keys: str) -> SecretStr | None:
-        try:
-            return _read_key(path)
-        except (OSError, ValueError) as error:
-            # The path is left out: people paste the key itself here.
-            reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
-            problems.append(Problem(keys, f"must name a file with the key in it, but that {reason}"))
-            return None
-
+    """The settings with `api_key` read from each `api_key_file`."""
+    upstreams = dict(settings.upstream)
+    problems: list[Problem] = []
     for name, upstream in settings.upstream.items():
         if upstream.api_key_file is not None:
-            key = read(upstream.api_key_file, "upstream", name, "api_key_file")
+            key = _read_secret(upstream.api_key_file, problems, "upstream", name, "api_key_file")
             upstreams[name] = upstream.model_copy(update={"api_key": key})
-    serve = settings.serve
+    return settings.model_copy(update={"upstream": upstreams}), problems
+
+
+def _with_token_file(settings: Settings) -> tuple[Settings, list[Problem]]:
+    """The settings with `token` read from `token_file`."""
+    serve, problems = settings.serve, list[Problem]()
     if serve.token_file is not None:
-        serve = serve.model_copy(update={"token": read(serve.token_file, "serve", "token_file")})
-    return settings.model_copy(update={"upstream": upstreams, "serve": serve}), problems
+        serve = serve.model_copy(update={"token": _read_secret(serve.token_file, problems, "serve", "token_file")})
+    return settings.model_copy(update={"serve": serve}), problems
+
+
+def _read_secret(path: Path, problems: list[Problem], *keys: str) -> SecretStr | None:
+    """What is in a file; None, and one problem more, where that cannot be read."""
+    try:
+        return _read_key(path)
+    except (OSError, ValueError) as error:
+        # The path is left out: people paste the key itself here.
+        reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
+        problems.append(Problem(keys, f"must name a file with the key in it, but that {reason}"))
+        return None
 
 
 def _read_key(path: Path) -> SecretStr:

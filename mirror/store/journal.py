@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mirror.amounts import count_text
 from mirror.events import FileKey
 from mirror.planning.retention import OLDEST_LISTING
 from mirror.store.catalogue import to_text
@@ -26,6 +27,16 @@ class Standing:
     failures: int
     parked: int
     upstream_date: str | None
+
+
+REPLACED = "*; * in the place of other bytes"
+"""A glob on what an event `published` says where files took the place of others."""
+
+
+def publication_text(files: int, size: int, replaced: int) -> str:
+    """What an event `published` says: how many files came, their bytes, and how many of them took the place of others."""
+    text = f"{count_text(files, 'file')}, {size} bytes"
+    return f"{text}; {replaced} in the place of other bytes" if replaced else text
 
 
 class Journal:

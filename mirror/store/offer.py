@@ -19,6 +19,7 @@ from typing import Literal
 
 from mirror.geometry import footprint_from_text
 from mirror.model import BBox, Footprint, RemoteFile, Resource, Ring, SubResource, Term
+from mirror.planning.series import edition_order
 from mirror.planning.volumes import archive_of
 from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
 from mirror.store.rows import day_of, strings_of
@@ -163,6 +164,11 @@ class Offer:
             return self._resource(row)
         return None
 
+    def identifiers(self, upstream: str) -> dict[str, str]:
+        """Under which code catalogues know each resource of an upstream, empty where it states none; offered or not."""
+        rows = self.connection.execute("SELECT resource, identifier FROM resources WHERE upstream = ? ORDER BY 1", (upstream,))
+        return {row["resource"]: row["identifier"] for row in rows}
+
     def _described(self, upstream: str, resource: str | None) -> Iterable[_Described]:
         one = "" if resource is None else " AND s.resource = ?"
         values = [upstream, *([] if resource is None else [resource])]
@@ -255,6 +261,26 @@ class Offer:
             window = f"LIMIT {-1 if limit is None else int(limit)} OFFSET {int(offset)}"
         rows = self.connection.execute(f"SELECT s.* FROM sub_resources s WHERE {where} {ordered} {window}", values)
         return [self._sub(row) for row in rows], total
+
+    def newest(self, upstream: str, resource: str) -> list[OfferedSub]:
+        """The newest edition of each series, in the order of the ids.
+
+        Where `verify` has found that one wrong, it is the one before until the next sync: what is marked as the newest is not
+        offered, and the series would seem to be gone.
+        """
+        found, _ = self.subs(upstream, resource, Narrowing(latest=True))
+        there = {one.series for one in found}
+        rows = self.connection.execute(
+            f"SELECT s.id, s.series FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.resource = ?",
+            (upstream, resource),
+        )
+        others: dict[str, OfferedSub] = {}
+        for lacking in [row["id"] for row in rows if row["series"] not in there]:
+            one = self._sub(self.connection.execute("SELECT * FROM sub_resources WHERE id = ?", (lacking,)).fetchone())
+            best = others.setdefault(one.series, one)
+            if edition_order(best.sub) < edition_order(one.sub):
+                others[one.series] = one
+        return sorted([*found, *others.values()], key=lambda one: one.sub.id) if others else found
 
     def sub(self, upstream: str, resource: str, sub_resource: str) -> OfferedSub | None:
         """One edition; None where it is not offered."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -146,7 +147,7 @@ class Reader:
         """Give the connection back."""
         self.connection.close()
 
-    def files(self, filters: Filters) -> Iterator[MirroredFile]:
+    def files(self, filters: Filters) -> Generator[MirroredFile, None, None]:
         """The files that match, in the order of the tree; all of one state of the index, whatever a sync does meanwhile.
 
         Raises IndexDamaged where it turns out to be.
@@ -154,7 +155,7 @@ class Reader:
         with asking(self):
             self.connection.execute("BEGIN")
             try:
-                yield from islice(self._files(filters), filters.limit)
+                yield from islice(self._files(filters), None if filters.limit is None else min(filters.limit, sys.maxsize))
             finally:
                 self.connection.execute("ROLLBACK")
 

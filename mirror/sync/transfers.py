@@ -18,7 +18,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from mirror.amounts import count_text
 from mirror.errors import TransferError, os_error_text
 from mirror.events import Emit, Failed, FileKey, Published, SetBack
 from mirror.model import RemoteFile
@@ -27,7 +26,7 @@ from mirror.planning.volumes import publishing_groups
 from mirror.steps import step
 from mirror.store.catalogue import Catalogue, Unit
 from mirror.store.holdings import Holdings, StoredFile
-from mirror.store.journal import Journal
+from mirror.store.journal import Journal, publication_text
 from mirror.store.tree import Folder, Tree
 from mirror.sync.archiving import Archiving
 from mirror.sync.reconcile import SPLIT_ANEW
@@ -367,7 +366,8 @@ class Transfers:
             self._holdings.record(work.unit.id, work.plan.published, files, fresh=fresh, at=now)
             if fresh:
                 self._noticed(work.unit.id, work.plan.wanted.wishes)
-            message = f"{count_text(len(files), 'file')}, {sum(file.size for file in files)} bytes"
+            replaced = sum(isinstance(work.actions[name], Replace) for name in fresh.intersection(group.names))
+            message = publication_text(len(files), sum(file.size for file in files), replaced)
             kind = "adopted" if work.adopted.issuperset(group.names) else "published"
             self._journal.event(kind, at=now, about=work.key(files[0].remote.name), message=message)
         work.unpublished.difference_update(group.names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 from collections import Counter
@@ -20,12 +19,12 @@ from mirror.cli.render import clean, clip, table
 from mirror.errors import ConfigError, MirrorError
 from mirror.model import BBox
 from mirror.store.query import STATES, Filters, MirroredFile, Reader
+from mirror.store.written import csv_lines
 
 if TYPE_CHECKING:
     from mirror.language import Language
     from mirror.settings import Settings
 
-_COLUMNS = tuple(name for name in MirroredFile._fields if name != "members")
 _SHOWN = 200  # rows of a table for people, if no limit is given
 
 
@@ -106,13 +105,8 @@ def _root(invocation: Invocation) -> Path:
 
 
 def _print_csv(files: Iterator[MirroredFile]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for file in files:
-        values = (getattr(file, name) for name in _COLUMNS)
-        row = [";".join(value) if isinstance(value, tuple) else value for value in values]
-        # A file gets every byte; a terminal must not obey what a name from outside has in it.
-        writer.writerow([clean(value) if isinstance(value, str) else value for value in row] if sys.stdout.isatty() else row)
+    # A file gets every byte; a terminal must not obey what a name from outside has in it.
+    sys.stdout.writelines(csv_lines(files, shown=clean if sys.stdout.isatty() else str))
 
 
 def _print_files(files: Iterator[MirroredFile], limit: int | None, *, quiet: bool) -> None:

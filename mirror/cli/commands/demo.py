@@ -66,7 +66,7 @@ def _show(demo: Demo, *, serving: bool) -> None:
     click.echo(f"\nthe mirror is in {os.path.relpath(demo.root)}: data/ has the files, current/ a link per series. Try:")
     name = "inspire-mirror" if shutil.which("inspire-mirror") else os.path.relpath(sys.argv[0])
     online = ("catalog", "plan", "sync") if serving else ()
-    for command in ("query batiments --zone D038", "query --resource BDORTHO --paths", "status", "verify --full", *online):
+    for command in ("query batiments --zone D038", "query --resource BDORTHO --paths", "status", "verify --full", "serve", *online):
         click.echo(f"  {name} -c {os.path.relpath(demo.config)} {command}")
     if serving:
         click.echo("\nthe sample upstream is running; Ctrl-C stops it")

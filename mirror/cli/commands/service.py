@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
 from mirror.cli.app import Invocation, finish, json_option, pass_invocation, print_json, reports_errors, say
+
+if TYPE_CHECKING:
+    from mirror.settings import Settings
 
 
 @click.command(short_help="Serve the mirror over HTTP.")
@@ -20,8 +24,10 @@ def serve(invocation: Invocation, as_json: bool) -> None:
     """
     from mirror.service.server import serve_only
 
-    settings = invocation.settings(offline=True)
-    ended = asyncio.run(serve_only(settings, lambda: invocation.settings(offline=True), invocation.watcher(bars=False)))
+    def load() -> Settings:
+        return invocation.settings(offline=True, serving=True)
+
+    ended = asyncio.run(serve_only(load(), load, invocation.watcher(bars=False)))
     if as_json:
         print_json({"signal": ended.by.name, "exit_code": ended.exit_code})
     finish(ended.exit_code)

@@ -42,7 +42,11 @@ Copyright: 2026 the authors of inspire-mirror
 License: EUPL-1.2
  European Union Public Licence 1.2, https://joinup.ec.europa.eu/collection/eupl
 Comment: /usr/lib/inspire-mirror also holds the Python packages that it
- needs, each with its own license beside it in *.dist-info.
+ needs, each with its own license beside it in *.dist-info. The pages use
+ Leaflet, copyright 2010-2023 Volodymyr Agafonkin and 2010-2011 CloudMade,
+ under the BSD-2-Clause license, which lies beside it in
+ mirror/serving/pages/static; coasts and borders are those of Natural
+ Earth, which is in the public domain.
 """
 
 

@@ -1,8 +1,8 @@
 """The catalogue of each language, brought up to date with what the source says: `make messages`.
 
-A message is a literal that is given to `phrase` or `plural`. New ones come into the .po without a translation; those that the
-source no longer has leave it. No translation is guessed from a similar message. The .mo is what the program reads, and is kept with
-the source: an installation needs no tool for it.
+A message is a literal that is given to `phrase` or `plural`, in a module or in the template of a page. New ones come into the .po
+without a translation; those that the source no longer has leave it. No translation is guessed from a similar message. The .mo is
+what the program reads, and is kept with the source: an installation needs no tool for it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from mirror.language import DOMAIN, LOCALE
 SOURCE = LOCALE.parent
 KEYWORDS: dict[str, tuple[int, ...] | None] = {"phrase": None, "plural": (2, 3)}
 LANGUAGES = ("fr",)
+METHODS = [("**.py", "python"), ("serving/pages/templates/**.html", "jinja2")]
+_OPTIONS = {"serving/pages/templates/**.html": {"silent": "false", "trim_blocks": "true", "lstrip_blocks": "true"}}
 
 
 def po_of(code: str) -> Path:
@@ -34,9 +36,9 @@ def catalogue_of(code: str) -> Catalog:
 
 
 def template() -> Catalog:
-    """All messages of the source, with the modules that they are in."""
+    """All messages of the source, with the modules and templates that they are in."""
     found = Catalog(domain=DOMAIN)
-    for file, _, message, comments, _ in extract_from_dir(SOURCE, [("**.py", "python")], keywords=KEYWORDS):
+    for file, _, message, comments, _ in extract_from_dir(SOURCE, METHODS, _OPTIONS, keywords=KEYWORDS):
         found.add(message, locations=[(f"{SOURCE.name}/{file}", 0)], auto_comments=comments)
     return found
 

@@ -10,6 +10,7 @@ from string import Formatter
 
 import pytest
 from babel.messages.catalog import Message
+from jinja2 import Environment, nodes
 
 from packing.messages import KEYWORDS, LANGUAGES, SOURCE, catalogue_of, compiled, po_of, template
 
@@ -85,6 +86,21 @@ def test_messages_are_literals_and_have_all_their_arguments() -> None:
             needed = {name for text in texts if isinstance(text, ast.Constant) for name, _ in fields(str(text.value))}
             assert needed - extra == given, place
     assert len(list(calls())) > 100
+
+
+def test_templates_say_literals_and_give_all_their_arguments() -> None:
+    """The same of the templates of pages; a text that stands between their tags and is no message is found in `test_pages`."""
+    seen = 0
+    for path in sorted(SOURCE.rglob("templates/*.html")):
+        for call in Environment(autoescape=True).parse(path.read_text("utf-8")).find_all(nodes.Call):
+            if isinstance(call.node, nodes.Name) and call.node.name in KEYWORDS:
+                seen += 1
+                many = call.node.name == "plural"
+                texts = [text.value for text in call.args[many:] if isinstance(text, nodes.Const)]
+                assert len(texts) == len(call.args) - many, f"{path.name}:{call.lineno}"
+                needed = {name for text in texts for name, _ in fields(text)} - ({"n"} if many else set())
+                assert needed == {keyword.key for keyword in call.kwargs}, f"{path.name}:{call.lineno}"
+    assert seen > 100
 
 
 def test_the_package_carries_its_catalogues() -> None:

@@ -14,6 +14,8 @@ from mirror.serving.geoplateforme.routes import geoplateforme_routes
 from mirror.serving.guards import add_headers, guarded, told
 from mirror.serving.inspire.routes import inspire_routes
 from mirror.serving.machines import machine_routes
+from mirror.serving.pages.errors import errors_as_pages
+from mirror.serving.pages.routes import page_routes
 from mirror.serving.shared import FRESH
 from mirror.serving.site import Site
 from mirror.serving.tokens import token_asked
@@ -23,12 +25,14 @@ _LARGEST_BODY = 64 * 1024  # bytes of a request; nothing here takes any
 
 def make_app(site: Site, *, fresh: float = FRESH) -> web.Application:
     """The application for one mirror. Requests are told as events, at debug; `fresh` is for how many seconds health holds."""
-    app = web.Application(middlewares=[told(site.emit), guarded(site.emit), token_asked(site.token)], client_max_size=_LARGEST_BODY)
+    middlewares = [told(site.emit), errors_as_pages(site), guarded(site.emit), token_asked(site.token)]
+    app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY)
     app.router.add_routes(machine_routes(site, fresh=fresh))
     app.router.add_routes(api_routes(site, fresh=fresh))
     app.router.add_routes(geoplateforme_routes(site))
     app.router.add_routes(inspire_routes(site))
     app.router.add_routes(download_routes(site))
+    app.router.add_routes(page_routes(site, fresh=fresh))  # the last: any two words are the path of a page
     app.on_response_prepare.append(add_headers)
     app.on_cleanup.append(lambda _: site.close())
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from http import HTTPStatus
 
 from aiohttp import web
@@ -25,9 +26,18 @@ _HEADERS = {
 _SERVER = "inspire-mirror"
 
 
+class Problem(web.Response):
+    """An error as JSON; `said` is what it says, for who makes a page of it."""
+
+    def __init__(self, status: int, said: str) -> None:
+        body = json.dumps({"error": said, "status": status})
+        super().__init__(text=body, status=status, content_type="application/json", headers={"Cache-Control": "no-store"})
+        self.said = said
+
+
 def problem(status: int, text: str) -> web.Response:
     """An error as JSON."""
-    return web.json_response({"error": text, "status": status}, status=status, headers={"Cache-Control": "no-store"})
+    return Problem(status, text)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

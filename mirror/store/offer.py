@@ -290,6 +290,23 @@ class Offer:
         ).fetchone()
         return self._sub(row) if row is not None else None
 
+    def subs_by_id(self, ids: Sequence[int]) -> list[OfferedSub]:
+        """The editions with these ids of the index, in this order."""
+        rows = self.connection.execute(
+            "SELECT s.* FROM sub_resources s WHERE s.id IN (SELECT value FROM json_each(?))", [json.dumps(list(ids))]
+        )
+        found = {row["id"]: self._sub(row) for row in rows}
+        return [found[number] for number in ids if number in found]
+
+    def series(self, upstream: str, series: str, *, limit: int, but: int) -> list[OfferedSub]:
+        """The editions of a series, the newest first, without the one with the id `but`."""
+        rows = self.connection.execute(
+            f"SELECT s.* FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.series = ? AND s.id <> ? "
+            "ORDER BY s.edition_date DESC, s.sub_resource DESC LIMIT ?",
+            (upstream, series, but, limit),
+        )
+        return [self._sub(row) for row in rows]
+
     def _sub(self, row: sqlite3.Row) -> OfferedSub:
         upstream, republished = row["upstream"], row["republished_at"]
         return OfferedSub(
@@ -340,6 +357,11 @@ class Offer:
         return _file(found) if found is not None else None
 
     # -- labels
+
+    def labels(self, upstream: str, kind: str) -> list[tuple[str, str]]:
+        """The codes of a kind (`zone`, `format`, `crs`, `resolution`) with their labels, as upstream publishes them."""
+        rows = self.connection.execute("SELECT code, label FROM terms WHERE upstream = ? AND kind = ?", (upstream, kind))
+        return [(row["code"], row["label"]) for row in rows]
 
     def _terms(self, upstream: str, kind: str, codes: Iterable[str]) -> tuple[Term, ...]:
         if self._labels is None:

@@ -1,0 +1,106 @@
+"""From what a page says to HTML in a language. Every text is escaped; phrases are put into the language where they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from mirror.language import Language
+from mirror.model import Term
+from mirror.phrases import availability, day, joined, latency, moment, number, phrase, plural, share, size, span, speed
+from mirror.serving.pages.statics import address_of
+from mirror.serving.site import path_of
+from mirror.version import __version__
+
+CONTENT_TYPE = "text/html; charset=utf-8"
+VARY = "Accept-Language, Cookie"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+"""The Content-Security-Policy of all pages: nothing comes from elsewhere, and nothing that a feed says is ever run."""
+
+_OUTCOMES = {
+    "complete": phrase("complete"),
+    "incomplete": phrase("incomplete"),
+    "refused": phrase("refused"),
+    "unavailable": phrase("unavailable"),
+    "interrupted": phrase("interrupted"),
+    "running": phrase("running"),
+    "killed": phrase("killed"),
+    "failed": phrase("failed"),
+    "damaged": phrase("faults found"),
+    None: phrase("never run"),
+}
+_STATES = {"current": phrase("current"), "superseded": phrase("superseded"), "withdrawn": phrase("withdrawn")}
+_STAGES = {
+    "starting": phrase("starting"),
+    "listing": phrase("listing"),
+    "planning": phrase("planning"),
+    "fetching": phrase("fetching"),
+    "unpacking": phrase("unpacking"),
+}
+
+
+class PageBroken(RuntimeError):
+    """A template does not fit what it was given: a fault of ours."""
+
+
+def _pairs(terms: Iterable[Term]) -> list[tuple[str, str]]:
+    return [(term.code, term.label) for term in terms]
+
+
+@lru_cache(maxsize=4)
+def _environment(language: Language) -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        finalize=language.put,
+    )
+    made.globals.update(
+        availability=availability,
+        day=day,
+        joined=joined,
+        latency=latency,
+        moment=moment,
+        number=number,
+        phrase=phrase,
+        pairs=_pairs,
+        plural=plural,
+        share=share,
+        size=size,
+        span=span,
+        speed=speed,
+        outcome_of=lambda outcome: _OUTCOMES.get(outcome, outcome or ""),
+        state_of=lambda state: _STATES.get(state, state),
+        stage_of=lambda stage: _STAGES.get(stage, stage),
+        lang=language.code,
+        version=__version__,
+    )
+    return made
+
+
+def render(template: str, language: Language, prefix: str, here: str, **facts: Any) -> bytes:
+    """The page. `prefix` is what links within the site start with, `here` the path and query of the page within it."""
+
+    def to(*parts: str) -> str:
+        return prefix + (path_of(*parts) if parts else "/")
+
+    def static(name: str) -> str:
+        return prefix + address_of(name)
+
+    try:
+        text = _environment(language).get_template(template).render(to=to, static=static, prefix=prefix, here=here, **facts)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise PageBroken(
+            f"{template}: {type(error).__name__}: {error}"
+        ) from error  # no fault of the index, whose rows it is made of
+    return text.encode("utf-8", "replace")

@@ -1,0 +1,53 @@
+// The map of footprints that can be moved, in place of the drawn one. Land and footprints come from this mirror; there are no tiles.
+"use strict";
+
+async function liveMap(section) {
+  const room = section.querySelector(".live-map"), canvas = room.querySelector(".canvas"), places = room.querySelector("select");
+  let land, shapes;
+  try {
+    [land, shapes] = await Promise.all([room.dataset.land, room.dataset.shapes].map(async (address) => {
+      const answer = await fetch(address);
+      if (!answer.ok) throw new Error(answer.status);
+      return answer.json();
+    }));
+  } catch {
+    return;  // the drawn map stays
+  }
+  section.querySelector(".frames").hidden = true;
+  room.hidden = false;
+  const map = L.map(canvas, { attributionControl: false, zoomControl: false, minZoom: 1, maxZoom: 14, worldCopyJump: false, zoomSnap: 0.25 });
+  L.control.zoom({ zoomInTitle: room.dataset.in, zoomOutTitle: room.dataset.out }).addTo(map);
+  canvas.setAttribute("role", "application");
+  canvas.setAttribute("aria-label", room.dataset.label);
+  L.geoJSON(land, { interactive: false, style: { className: "land" } }).addTo(map);
+  const drawn = L.geoJSON(shapes, {
+    style: { className: "shape" },
+    onEachFeature: (feature, layer) => {
+      const label = document.createElement("span");
+      label.textContent = feature.properties.label;
+      layer.bindTooltip(label, { sticky: true });
+      if (feature.properties.href) layer.on("click", () => location.assign(feature.properties.href));
+    },
+  }).addTo(map);
+  const everything = drawn.getBounds().isValid() ? drawn.getBounds() : L.latLngBounds([41, -6], [51.7, 10.5]);
+  // Of all the places, those with footprints are offered; the first is what is seen first, with some of the land around.
+  const boxes = [];
+  drawn.eachLayer((layer) => boxes.push(layer.getBounds()));
+  const boxOf = (option) => {
+    const [west, south, east, north] = option.value.split(",").map(Number);
+    return L.latLngBounds([south, west], [north, east]);
+  };
+  const inside = (option) => boxes.filter((one) => boxOf(option).contains(one.getCenter()));
+  for (const option of [...places.options].slice(1)) if (!inside(option).length) option.remove();
+  function go() {
+    const option = places.selectedOptions[0];
+    const bounds = option.value ? inside(option).reduce((all, one) => all.extend(one), L.latLngBounds([])) : everything;
+    map.fitBounds(bounds, { maxZoom: 7, padding: [16, 16], animate: false });
+  }
+  if (places.options.length > 2) places.selectedIndex = 1;
+  go();
+  if (places.options.length < 3) places.parentElement.hidden = true;
+  places.addEventListener("change", go);
+}
+
+document.querySelectorAll("section.map").forEach(liveMap);

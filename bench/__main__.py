@@ -18,6 +18,7 @@ from bench.ground import QUICK, Ground, Sizes, base_folder, missing
 from bench.index import rows
 from bench.querying import queries
 from bench.service import service
+from bench.serving import serving
 from bench.transfers import large_files, one_file, one_file_tls, small_files
 
 
@@ -41,6 +42,7 @@ MEASUREMENTS = {
     "queries": Measurement(queries),
     "archives": Measurement(archives, ("7zz",)),
     "service": Measurement(service),
+    "serving": Measurement(serving, ("nginx", "curl", "wrk")),
 }
 
 

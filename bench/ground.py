@@ -10,7 +10,7 @@ from pathlib import Path
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
-_DEBIAN = {"nginx": "nginx-light", "aria2c": "aria2", "curl": "curl", "openssl": "openssl", "7zz": "7zip"}
+_DEBIAN = {"nginx": "nginx-light", "aria2c": "aria2", "curl": "curl", "openssl": "openssl", "7zz": "7zip", "wrk": "wrk"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,9 @@ class Sizes:
     queries: int = 500
     archive: int = GIB
     syncs: int = 1000
+    served_file: int = GIB
+    crowd: int = 200
+    crowd_file: int = 32 * MIB
 
 
 QUICK = Sizes(
@@ -44,6 +47,8 @@ QUICK = Sizes(
     queries=100,
     archive=32 * MIB,
     syncs=200,
+    served_file=128 * MIB,
+    crowd_file=4 * MIB,
 )
 
 

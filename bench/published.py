@@ -41,7 +41,14 @@ def listed(offer: Offer, base: str) -> Iterator[tuple[Resource, list[ListedSub]]
         yield entry, [ListedSub(sub, _files(dialect, resource, sub, base)) for sub in subs]
 
 
-def fill(root: Path, listing_: Iterator[tuple[Resource, list[ListedSub]]], *, newest: date, folders: bool) -> None:
+def fill(
+    root: Path,
+    listing_: Iterator[tuple[Resource, list[ListedSub]]],
+    *,
+    newest: date,
+    folders: bool,
+    upstream: str = UPSTREAM,
+) -> None:
     """Write the index of a mirror that holds all of it; with `folders`, the tree too, of empty files with the listed sizes."""
     root.mkdir(parents=True, exist_ok=True)
     at, tree = datetime.now(UTC), Tree(root)
@@ -51,17 +58,17 @@ def fill(root: Path, listing_: Iterator[tuple[Resource, list[ListedSub]]], *, ne
         for resource, subs in listing_:
             resources.append(resource)
             with index.transaction():
-                catalogue.save_resources(UPSTREAM, [resource], complete=False)
-                catalogue.save_listing(UPSTREAM, resource, [EVERYTHING], [one.sub for one in subs], at=at)
+                catalogue.save_resources(upstream, [resource], complete=False)
+                catalogue.save_listing(upstream, resource, [EVERYTHING], [one.sub for one in subs], at=at)
                 for one in subs:
-                    unit = catalogue.unit(UPSTREAM, resource.id, one.sub.id)
-                    folder = Folder(UPSTREAM, resource.id, one.sub.id)
+                    unit = catalogue.unit(upstream, resource.id, one.sub.id)
+                    folder = Folder(upstream, resource.id, one.sub.id)
                     if folders:
                         _make(tree.data / folder.relative, one.files)
-                    _hold(catalogue, holdings, unit, one.files, tree.stamp(folder), at)
-        catalogue.save_resources(UPSTREAM, resources, complete=True)
-        holdings.refresh_states(UPSTREAM, at=at)
-        catalogue.save_upstream(UPSTREAM, UpstreamFacts(newest, at))
+                    _hold(catalogue, holdings, upstream, unit, one.files, tree.stamp(folder), at)
+        catalogue.save_resources(upstream, resources, complete=True)
+        holdings.refresh_states(upstream, at=at)
+        catalogue.save_upstream(upstream, UpstreamFacts(newest, at))
 
 
 def stored(files: Sequence[RemoteFile]) -> list[StoredFile]:
@@ -70,11 +77,17 @@ def stored(files: Sequence[RemoteFile]) -> list[StoredFile]:
 
 
 def _hold(
-    catalogue: Catalogue, holdings: Holdings, unit: Unit, files: Sequence[RemoteFile], stamp: int | None, at: datetime
+    catalogue: Catalogue,
+    holdings: Holdings,
+    upstream: str,
+    unit: Unit,
+    files: Sequence[RemoteFile],
+    stamp: int | None,
+    at: datetime,
 ) -> None:
     catalogue.save_files(unit, files, at=at)
     holdings.record(unit.id, unit.sub.updated, stored(files), at=at)
-    digest = catalogue.unit(UPSTREAM, unit.sub.resource, unit.sub.id).files_digest or ""
+    digest = catalogue.unit(upstream, unit.sub.resource, unit.sub.id).files_digest or ""
     size = sum(file.size or 0 for file in files)
     holdings.settle(unit.id, settled_key(digest, ()), stamp, files=len(files), size=size)
 

@@ -27,8 +27,7 @@ _BASE = "https://upstream.example/telechargement"
 def queries(ground: Ground) -> Iterator[Figure]:
     """By resource, zone, format and latest; then without the resource, so that every product answers."""
     sizes = ground.sizes
-    ours = Ours(ground.folder / f"query-{sizes.queried_sub_resources}", f"{_BASE}/capabilities")
-    _prepare(ours.root, sizes.resources, sizes.queried_sub_resources, sizes.files_each)
+    ours = large_mirror(ground)
     files = f"{sizes.queried_sub_resources * sizes.files_each:,} files"
     for narrow in (True, False):
         times, found = _ask(ours.root, sizes.resources, sizes.queries, narrow=narrow)
@@ -44,6 +43,14 @@ def queries(ground: Ground) -> Iterator[Figure]:
         what = "by resource, zone, format, latest" if narrow else "by zone, format, latest"
         yield Figure(f"`query --json` {what}, whole command", seconds(results), "s", at_most(0.4), f"{found_here:,} files found")
     shutil.rmtree(ground.folder / "query-output")
+
+
+def large_mirror(ground: Ground) -> Ours:
+    """A mirror with an index of all the files that are asked for, and no tree."""
+    sizes = ground.sizes
+    ours = Ours(ground.folder / f"query-{sizes.queried_sub_resources}", f"{_BASE}/capabilities")
+    _prepare(ours.root, sizes.resources, sizes.queried_sub_resources, sizes.files_each)
+    return ours
 
 
 def _prepare(root: Path, resources: int, sub_resources: int, files_each: int) -> None:

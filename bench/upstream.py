@@ -107,7 +107,7 @@ def running(folder: Path) -> Iterator[Upstream]:
     shutil.rmtree(folder, ignore_errors=True)
     site = folder / "site"
     (folder / "temp").mkdir(parents=True)
-    http, https = _free_ports(2)
+    http, https = free_ports(2)
     _make_certificate(folder)
     user = "user root;" if os.geteuid() == 0 else ""  # its workers would otherwise not be let into a private folder
     config = folder / "nginx.conf"
@@ -115,7 +115,7 @@ def running(folder: Path) -> Iterator[Upstream]:
     log = folder / "error.log"
     server = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(config), "-e", str(log)], stderr=subprocess.DEVNULL)
     try:
-        _wait_for(server, http, log)
+        wait_for(server, http, log)
         bases = {"http": f"http://127.0.0.1:{http}/telechargement", "https": f"https://127.0.0.1:{https}/telechargement"}
         yield Upstream(site, bases, folder / "certificate.pem")
     finally:
@@ -159,7 +159,8 @@ def _make_certificate(folder: Path) -> None:
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has at this moment."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
@@ -170,11 +171,12 @@ def _free_ports(count: int) -> list[int]:
             one.close()
 
 
-def _wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 10
+def wait_for(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Until it answers. Raises RuntimeError where it ends before that."""
+    deadline = time.monotonic() + 30
     while server.poll() is None and time.monotonic() < deadline:
         with closing(socket.socket()) as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
-    raise RuntimeError(f"nginx does not start: {log.read_text() if log.exists() else 'it says nothing'}")
+    raise RuntimeError(f"it does not start: {log.read_text() if log.exists() else 'it says nothing'}")

@@ -20,9 +20,10 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Server": "inspire-mirror",
 }
 """On every answer. Pages for people need a policy of their own, and set it themselves."""
+
+_SERVER = "inspire-mirror"
 
 
 class Problem(web.Response):
@@ -41,9 +42,10 @@ def problem(status: int, text: str) -> web.Response:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Complete the headers of an answer that is about to be sent."""
+    headers = response.headers
     for name, value in _HEADERS.items():
-        if name not in response.headers or name == "Server":
-            response.headers[name] = value
+        headers.setdefault(name, value)
+    headers["Server"] = _SERVER
 
 
 def told(emit: Emit) -> Middleware:

@@ -10,7 +10,7 @@ import socket
 import struct
 from collections import Counter
 from contextlib import suppress
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, cast
 
 from aiohttp import web
@@ -27,6 +27,7 @@ _MOST_OF_ONE = 400
 """Connections of one address: 200 people behind it, each with two. So many that it cannot keep others out, even with a second one.
 """
 
+_NEAR_4, _NEAR_6 = IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")
 _HANDLES_OF_A_DOWNLOAD = 4  # the connection, its twin for the kernel to send to, the file and its twin
 _OTHER_HANDLES = 256  # of a sync beside it, the index, the log
 _HEAD_WITHIN = 15.0  # seconds for the head of a first request to come
@@ -179,11 +180,16 @@ def _origin(transport: asyncio.BaseTransport) -> str | None:
         address = ip_address(str(transport.get_extra_info("peername")[0]).partition("%")[0])
     except (TypeError, ValueError, IndexError):
         return None
+    return origin_of(address)
+
+
+def origin_of(address: IPv4Address | IPv6Address) -> str | None:
+    """What counts as one and the same client."""
     if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is None:
-            return None if address.is_loopback else address.exploded[:19]
-        address = address.ipv4_mapped
-    return None if address.is_loopback else str(address)
+        if address.ipv4_mapped is not None:
+            return origin_of(address.ipv4_mapped)
+        return None if address in _NEAR_6 else address.exploded[:19]
+    return None if address in _NEAR_4 else str(address)
 
 
 def _end(transport: asyncio.WriteTransport) -> None:

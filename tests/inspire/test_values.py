@@ -9,7 +9,7 @@ import pytest
 
 from mirror.model import SubResource
 from mirror.serving.inspire import representations
-from mirror.serving.inspire.crs import UNKNOWN, crs_uri, same_crs
+from mirror.serving.inspire.crs import UNKNOWN, crs_uri
 from mirror.serving.inspire.datasets import codes_of
 from mirror.serving.inspire.service import Service
 from mirror.serving.origin import Origin
@@ -121,6 +121,8 @@ def test_terms_of_use_are_the_publishers() -> None:
         ("https://www.opengis.net/def/crs/EPSG/0/2154", "http://www.opengis.net/def/crs/EPSG/0/2154"),
         ("OGC:CRS84", "http://www.opengis.net/def/crs/OGC/1.3/CRS84"),
         ("https://example.org/crs/1", "https://example.org/crs/1"),
+        ("5490", "http://www.opengis.net/def/crs/EPSG/0/5490"),
+        (UNKNOWN, UNKNOWN),
         ("IGNF:LAMB93", UNKNOWN),
         ("", UNKNOWN),
         ("http://x y", UNKNOWN),
@@ -128,12 +130,6 @@ def test_terms_of_use_are_the_publishers() -> None:
 )
 def test_a_crs_is_named_by_its_uri(code: str, uri: str) -> None:
     assert crs_uri(code) == uri
-
-
-def test_nothing_but_unknown_is_the_same_as_unknown() -> None:
-    assert same_crs(UNKNOWN, UNKNOWN)
-    assert not same_crs("IGNF:LAMB93", UNKNOWN)
-    assert not same_crs(UNKNOWN, "http://www.opengis.net/def/crs/EPSG/0/2154")
 
 
 def test_addresses_of_representations_are_their_own() -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 
@@ -69,33 +70,81 @@ Found = Opened | Unopened | Changing | Broken | None
 """None: no such file is offered."""
 
 
-def look_up(offer: Offer, root: Path, place: Place, needs_bytes: Callable[[OfferedFile], bool]) -> Found:
-    """The file, open where `needs_bytes` says so. To be asked in a thread, inside `Offer.asking`."""
-    if any(problem_with(part) for part in place.parts):
-        return None  # no feed can have brought it, so no index has it
-    file = offer.file(*place.parts)
-    for _ in range(_TRIES):
-        if file is None:
-            return None
-        if file.verified_at is None:
-            return Changing()
-        if not needs_bytes(file):
-            return Unopened(file)
-        stream = _open(root / "data", place)
+NeedsBytes = Callable[[OfferedFile], bool]
+
+
+def look_up(offer: Offer, root: Path, place: Place, needs_bytes: NeedsBytes) -> Found:
+    """The file, open where `needs_bytes` says so. To be asked in a thread, inside `Offer.asking`. Raises OSError."""
+    (found,) = look_up_all(offer, root, [(place, needs_bytes)])
+    if isinstance(found, OSError):
+        raise found
+    return found
+
+
+def look_up_all(offer: Offer, root: Path, wanted: Sequence[tuple[Place, NeedsBytes]]) -> list[Found | OSError]:
+    """As `look_up`, for several, at the cost of fewer looks; an OSError is the answer for the one file that it is about."""
+    found: list[Found | OSError] = [Changing() for _ in wanted]
+    left = list(range(len(wanted)))
+    for attempt in range(_TRIES):
+        if attempt:
+            offer.renew()
+        opened = {
+            number: first for number in left if (first := _first_look(offer, root, *wanted[number], found, number)) is not None
+        }
+        if not opened:
+            break
         offer.renew()
-        again = offer.file(*place.parts)
-        if again == file:
-            if isinstance(stream, FileIO):
-                size = os.fstat(stream.fileno()).st_size
-                if size == file.size:
-                    return Opened(file, stream)
-                stream.close()
-                return Broken(f"it has {size:,} bytes, where {file.size:,} were published")
-            return Broken(stream)
+        left = [number for number, first in opened.items() if not _second_look(offer, wanted[number][0], *first, found, number)]
+        if not left:
+            break
+    return found
+
+
+def _first_look(
+    offer: Offer, root: Path, place: Place, needs_bytes: NeedsBytes, found: list[Found | OSError], number: int
+) -> tuple[OfferedFile, FileIO | str] | None:
+    """The row and what was opened for it; None where the answer is known already, and has been entered."""
+    # No feed can have brought a name that is none, so no index has it.
+    file = offer.file(*place.parts) if all(_is_name(part) for part in place.parts) else None
+    if file is None:
+        found[number] = None
+    elif file.verified_at is None:
+        found[number] = Changing()
+    elif not needs_bytes(file):
+        found[number] = Unopened(file)
+    else:
+        try:
+            return file, _open(root / "data", place)
+        except OSError as error:
+            found[number] = error
+    return None
+
+
+def _second_look(
+    offer: Offer, place: Place, file: OfferedFile, stream: FileIO | str, found: list[Found | OSError], number: int
+) -> bool:
+    """Whether the row is still the same; then the answer is known, and has been entered."""
+    if offer.file(*place.parts) != file:
         if isinstance(stream, FileIO):
             stream.close()
-        file = again
-    return Changing()
+        return False
+    found[number] = _checked(file, stream)
+    return True
+
+
+def _checked(file: OfferedFile, stream: FileIO | str) -> Found:
+    if isinstance(stream, str):
+        return Broken(stream)
+    size = os.fstat(stream.fileno()).st_size
+    if size == file.size:
+        return Opened(file, stream)
+    stream.close()
+    return Broken(f"it has {size:,} bytes, where {file.size:,} were published")
+
+
+@lru_cache(maxsize=4096)
+def _is_name(part: str) -> bool:
+    return problem_with(part) is None
 
 
 def _open(data: Path, place: Place) -> FileIO | str:

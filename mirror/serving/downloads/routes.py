@@ -25,7 +25,8 @@ from mirror.serving.downloads.headers import (
     plain_headers,
     whole_headers,
 )
-from mirror.serving.downloads.opening import Broken, Changing, Found, Opened, Place, Unopened, look_up
+from mirror.serving.downloads.lookups import Lookups, Wanted
+from mirror.serving.downloads.opening import Broken, Changing, Found, Opened, Place, Unopened
 from mirror.serving.downloads.ranges import Span, Unsatisfiable, spans_of
 from mirror.serving.downloads.sending import FileAnswer, Part
 from mirror.serving.site import Site, path_of
@@ -39,7 +40,7 @@ _PAGE = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 def download_routes(site: Site) -> list[web.RouteDef]:
     """The routes to files, and to what goes with them."""
-    files = _Files(site)
+    files = _Files(site, Lookups(site.readers))
 
     async def get_file(request: web.Request) -> web.StreamResponse:
         place = Place(*(request.match_info[name] for name in ("upstream", "resource", "sub_resource", "name")))
@@ -89,14 +90,17 @@ def download_routes(site: Site) -> list[web.RouteDef]:
         found = await site.answers.get(("sums", *request.match_info.values()), make)
         return respond(request, found) if found is not None else None
 
+    # As aiohttp has it, a name has no braces; those of upstream may.
+    upstream, resource, sub_resource, name = (f"{{{part}:[^/]+}}" for part in ("upstream", "resource", "sub_resource", "name"))
+    folder = f"/{upstream}/download"
     return [
-        web.get("/{upstream}/download", get_bare),
-        web.get("/{upstream}/download/", get_folder),
-        web.get("/{upstream}/download/{resource}", get_bare),
-        web.get("/{upstream}/download/{resource}/", get_folder),
-        web.get("/{upstream}/download/{resource}/{sub_resource}", get_metalink),
-        web.get("/{upstream}/download/{resource}/{sub_resource}/", get_folder),
-        web.get("/{upstream}/download/{resource}/{sub_resource}/{name}", get_file),
+        web.get(f"{folder}/{resource}/{sub_resource}/{name}", get_file),  # first, as most of what is asked for is this
+        web.get(folder, get_bare),
+        web.get(f"{folder}/", get_folder),
+        web.get(f"{folder}/{resource}", get_bare),
+        web.get(f"{folder}/{resource}/", get_folder),
+        web.get(f"{folder}/{resource}/{sub_resource}", get_metalink),
+        web.get(f"{folder}/{resource}/{sub_resource}/", get_folder),
     ]
 
 
@@ -105,6 +109,7 @@ class _Files:
     """Answers with files."""
 
     site: Site
+    lookups: Lookups
     told: OrderedDict[Place, str] = field(default_factory=OrderedDict)
     """The files of which the log says already what is wrong with them."""
 
@@ -134,6 +139,7 @@ class _Files:
                 status = 304 if outcome(file) == "not modified" else 412
                 return web.Response(status=status, headers=file_headers(file, datetime.now(UTC)))
             case Opened(file, stream):
+                self.told.pop(place, None)
                 try:
                     return _by_nginx(found, accel, place) if accel else _with_bytes(request, found, datetime.now(UTC))
                 except BaseException:
@@ -144,7 +150,7 @@ class _Files:
         """Whoever comes while it is being replaced is kept waiting for a moment."""
         root = self.site.settings.root
         for wait in (*_WAITS, None):
-            found = await self.site.readers.ask(lambda offer: look_up(offer, root, place, needs_bytes))
+            found = await self.lookups.look_up(root, Wanted(place, needs_bytes))
             if wait is None or not isinstance(found, Changing | Broken):
                 return found
             await asyncio.sleep(wait)

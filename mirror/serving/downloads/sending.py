@@ -20,7 +20,9 @@ from aiohttp.abc import AbstractStreamWriter
 
 from mirror.serving.downloads.ranges import Span
 
-_BLOCK = 2**18  # bytes that are sent before others have their turn; and of which it is asked whether they are in memory
+_LARGEST_TURN, _SMALLEST_TURN = 2**20, 2**16
+"""Bytes that are sent before others have their turn: the fewer, the more there are, so that who comes soon gets a first one."""
+
 _THREADS = 16  # as many disks' worth of waiting at once
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 _CANNOT_SAY = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
@@ -75,97 +77,145 @@ class FileAnswer(web.StreamResponse):
 
 
 async def _send_span(transport: asyncio.Transport, stream: FileIO, span: Span) -> None:
-    """Raises ConnectionError."""
-    connection = transport.get_extra_info("socket")
-    if transport.is_closing() or connection is None:
-        raise ConnectionResetError("the client is gone")
-    # While the kernel sends, the transport is not to read: a client that says no more would be taken for one that takes no more.
-    reading = transport.is_reading()
-    if reading:
-        transport.pause_reading()
+    """Raises ConnectionError; the connection is of no more use then."""
+    sender = _Sender(transport, stream, span)
     try:
-        # A handle of its own: that of the transport is for the transport alone to wait at.
-        outlet = connection.dup()
-        own_stream = os.dup(stream.fileno())
-    except OSError as error:
-        transport.abort()
-        raise ConnectionResetError("no handles left") from error
-    sender = _Sender(transport, outlet, own_stream, span)
-    try:
-        await sender.run()
+        if not sender.send_at_once():
+            await sender.send_on()
     except BaseException:
         transport.abort()  # a part of a file is no answer, and nothing may come after it
         raise
     finally:
         sender.close()
-        if reading and not transport.is_closing():
-            transport.resume_reading()
 
 
 class _Sender:
-    """Sends one span."""
+    """Sends one span: whenever the client can take more, a turn's worth of it."""
 
-    def __init__(self, transport: asyncio.Transport, outlet: socket.socket, stream: int, span: Span) -> None:
+    senders = 0
+    """How many there are that wait for their clients."""
+
+    def __init__(self, transport: asyncio.Transport, stream: FileIO, span: Span) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
-        self._outlet = outlet
         self._stream = stream
-        self._at, self._stop = span.start, span.stop
+        self._at, self._stop, self._in_memory = span.start, span.stop, span.start
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._outlet: socket.socket | None = None
+        self._twin: int | None = None
         self._working: asyncio.Future[int] | None = None
+        self._resume = False
 
-    async def run(self) -> None:
-        while self._transport.get_write_buffer_size():  # what the transport still has comes before
-            await self._writable()
-            await asyncio.sleep(0)
-        outlet, in_memory = self._outlet.fileno(), 0
-        while self._at < self._stop:
-            count = min(_BLOCK, self._stop - self._at)
-            try:
-                if self._at >= in_memory and _is_in_memory(self._stream, self._at, count):
-                    in_memory = self._at + count
-                if self._at < in_memory:
-                    sent = os.sendfile(outlet, self._stream, self._at, min(count, in_memory - self._at))
-                else:
-                    self._working = self._loop.run_in_executor(threads, os.sendfile, outlet, self._stream, self._at, count)
-                    sent = await asyncio.shield(self._working)
-                    self._working = None
-            except (BlockingIOError, InterruptedError):
-                self._working = None
-                await self._writable()
-                continue
-            except OSError as error:
-                raise ConnectionResetError(str(error)) from error
-            if not sent:
-                raise ConnectionResetError("the file has become shorter")
-            self._at += sent
-            await asyncio.sleep(0)
+    def send_at_once(self) -> bool:
+        """What there is room for at this moment; returns whether that was all. Most small files need no more than this."""
+        connection = self._transport.get_extra_info("socket")
+        if self._transport.is_closing() or connection is None:
+            raise ConnectionResetError("the client is gone")
+        if not self._transport.get_write_buffer_size() and self._is_next_in_memory():
+            self._send(connection.fileno())
+        return self._at >= self._stop
 
-    async def _writable(self) -> None:
-        """Until the client can be sent more, or is gone."""
-        ready: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_writer(self._outlet.fileno(), _settle, ready)
+    async def send_on(self) -> None:
+        """The rest."""
+        # While the kernel sends, the transport is not to read: who says no more would be taken for one who takes no more.
+        self._resume = self._transport.is_reading()
+        if self._resume:
+            self._transport.pause_reading()
         try:
-            await ready
+            # Handles of its own: that of the transport is for the transport alone to wait at, and a thread may outlast the request.
+            self._outlet = self._transport.get_extra_info("socket").dup()
+            self._twin = os.dup(self._stream.fileno())
+        except OSError as error:
+            raise ConnectionResetError("no handles left") from error
+        _Sender.senders += 1
+        self._wait_for_room()
+        try:
+            await self._over
         finally:
-            self._loop.remove_writer(self._outlet.fileno())
+            _Sender.senders -= 1
+
+    def _wait_for_room(self) -> None:
+        if self._outlet is not None:
+            self._loop.add_writer(self._outlet.fileno(), self._turn)
+
+    def _turn(self) -> None:
+        """The client can take more, or is gone."""
+        if self._over.done() or self._outlet is None or self._twin is None or self._transport.get_write_buffer_size():
+            return  # what the transport still has comes before
+        try:
+            if self._is_next_in_memory():
+                self._send(self._outlet.fileno())
+                if self._at >= self._stop:
+                    self._over.set_result(None)
+            else:
+                self._loop.remove_writer(self._outlet.fileno())
+                count = min(_LARGEST_TURN, self._stop - self._at)
+                self._working = self._loop.run_in_executor(threads, os.sendfile, self._outlet.fileno(), self._twin, self._at, count)
+                self._working.add_done_callback(self._turned)
+        except (OSError, RuntimeError) as error:
+            self._over.set_exception(_as_gone(error))
+
+    def _turned(self, working: asyncio.Future[int]) -> None:
+        """A thread has sent some."""
+        self._working = None
+        error = working.exception() if not working.cancelled() else asyncio.CancelledError()
+        if self._over.done():
+            self._give_back()
+        elif error is None and working.result():
+            self._at += working.result()
+            if self._at >= self._stop:
+                self._over.set_result(None)
+            else:
+                self._wait_for_room()
+        elif isinstance(error, BlockingIOError | InterruptedError):
+            self._wait_for_room()
+        else:
+            self._over.set_exception(_as_gone(error))
+
+    def _is_next_in_memory(self) -> bool:
+        if self._at < self._in_memory:
+            return True
+        count = min(max(_SMALLEST_TURN, _LARGEST_TURN // (_Sender.senders + 1)), self._stop - self._at)
+        if not _is_in_memory(self._stream.fileno(), self._at, count):
+            return False
+        self._in_memory = self._at + count
+        return True
+
+    def _send(self, outlet: int) -> None:
+        try:
+            sent = os.sendfile(outlet, self._stream.fileno(), self._at, self._in_memory - self._at)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            raise _as_gone(error) from error
+        if not sent:
+            raise _as_gone(None)
+        self._at += sent
 
     def close(self) -> None:
-        """Give the handles back, once no thread uses them."""
-        if self._working is not None and not self._working.done():
-            self._working.add_done_callback(self._give_back)
-        else:
-            self._give_back(None)
+        """Give the handles back, once no thread uses them; let the transport read again."""
+        self._over.cancel()
+        if self._outlet is not None:
+            self._loop.remove_writer(self._outlet.fileno())
+        if self._working is None:
+            self._give_back()
+        if self._resume and not self._transport.is_closing():
+            self._transport.resume_reading()
 
-    def _give_back(self, working: asyncio.Future[int] | None) -> None:
-        if working is not None and not working.cancelled():
-            working.exception()  # nobody else asks
-        self._outlet.close()
-        os.close(self._stream)
+    def _give_back(self) -> None:
+        if self._outlet is not None:
+            self._outlet.close()
+            self._outlet = None
+        if self._twin is not None:
+            os.close(self._twin)
+            self._twin = None
 
 
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+def _as_gone(error: BaseException | None) -> ConnectionError:
+    """Whatever keeps an answer from its end is the end of its connection."""
+    if isinstance(error, ConnectionError):
+        return error
+    return ConnectionResetError("the file has become shorter" if error is None else str(error))
 
 
 def _is_in_memory(stream: int, at: int, count: int) -> bool:

@@ -33,8 +33,3 @@ def crs_word(uri: str) -> str:
     if uri.startswith(_EPSG):
         return f"EPSG-{uri.removeprefix(_EPSG)}"
     return uri.removeprefix(_OGC)
-
-
-def same_crs(asked: str, uri: str) -> bool:
-    """Whether a request for a CRS, by its URI, URN, code or number, means that of a URI."""
-    return asked.strip() == uri or (uri != UNKNOWN and crs_uri(asked) == uri)

@@ -11,7 +11,7 @@ from aiohttp import web
 from mirror.language import Language
 from mirror.namespaces import ATOM_TYPE, OPENSEARCH_TYPE
 from mirror.serving.answers import Document, respond
-from mirror.serving.inspire.crs import UNKNOWN, crs_uri, same_crs
+from mirror.serving.inspire.crs import UNKNOWN, crs_uri
 from mirror.serving.inspire.datasets import Dataset, dataset, dataset_of_code, datasets
 from mirror.serving.inspire.feeds import dataset_feed, found_feed, representation_feed, representation_type, service_feed
 from mirror.serving.inspire.metadata import dataset_record, service_record
@@ -53,6 +53,13 @@ def inspire_routes(site: Site) -> list[web.RouteDef]:
             return respond(request, await site.readers.ask(document))
         return respond(request, await site.answers.get(("inspire", service, *key), document))
 
+    def asked_code(request: web.Request) -> str:
+        """The code that is asked for. Raises HTTPNotFound where it is one in a namespace that is not ours."""
+        namespace = _word(request.query, "spatial_dataset_identifier_namespace")
+        if namespace and not service_of(request).names(namespace):
+            raise web.HTTPNotFound
+        return _code(request.query)
+
     async def get_service_feed(request: web.Request) -> web.StreamResponse:
         return await answer(request, _service_feed, "service")
 
@@ -82,14 +89,15 @@ def inspire_routes(site: Site) -> list[web.RouteDef]:
         return await answer(request, make, "representation", resource, slug, page)
 
     async def describe(request: web.Request) -> web.StreamResponse:
-        code, namespace = _code(request.query)
-        return await answer(request, partial(_described, code=code, namespace=namespace), "described", code, namespace)
+        code = asked_code(request)
+        return await answer(request, partial(_described, code=code), "described", code)
 
     async def get(request: web.Request) -> web.StreamResponse:
-        code, namespace = _code(request.query)
-        crs = _word(request.query, "crs") or None
-        make = partial(_found, code=code, namespace=namespace, crs=crs)
-        return await answer(request, make, "found", code, namespace, crs)
+        code, asked = asked_code(request), _word(request.query, "crs")
+        crs = crs_uri(asked) if asked else None
+        means_something = crs != UNKNOWN or asked == UNKNOWN
+        crs = crs if means_something else asked
+        return await answer(request, partial(_found, code=code, crs=crs), "found", code, crs, keep=means_something)
 
     async def search(request: web.Request) -> web.StreamResponse:
         make = partial(_results, asked=_word(request.query, "q"), language=language_of(request))
@@ -168,26 +176,17 @@ def _representation_feed(service: Service, offer: Offer, *, resource: str, slug:
     return Document(body, representation_type(each)) if body is not None else None
 
 
-def _described(service: Service, offer: Offer, *, code: str, namespace: str) -> Document | None:
-    return _feed_of(service, offer, _asked(service, offer, code, namespace))
+def _described(service: Service, offer: Offer, *, code: str) -> Document | None:
+    return _feed_of(service, offer, dataset_of_code(offer, service.origin.upstream, code))
 
 
-def _found(service: Service, offer: Offer, *, code: str, namespace: str, crs: str | None) -> Document | None:
+def _found(service: Service, offer: Offer, *, code: str, crs: str | None) -> Document | None:
     """A data set that is known is always found: of a CRS that it is not in there are no files (trap 4 of the validator)."""
-    one = _asked(service, offer, code, namespace)
+    one = dataset_of_code(offer, service.origin.upstream, code)
     if one is None:
         return None
     found = representations(offer, service.origin.upstream, one.resource.id)
-    if crs is not None:
-        uri = crs_uri(crs)
-        crs = next((each.crs for each in found if same_crs(crs, each.crs)), crs if uri == UNKNOWN else uri)
     return Document(found_feed(service, offer, one, found, crs), ATOM_TYPE)
-
-
-def _asked(service: Service, offer: Offer, code: str, namespace: str) -> Dataset | None:
-    if namespace and not service.names(namespace):
-        return None
-    return dataset_of_code(offer, service.origin.upstream, code)
 
 
 def _results(service: Service, offer: Offer, *, asked: str, language: Language) -> Document:
@@ -198,12 +197,12 @@ def _results(service: Service, offer: Offer, *, asked: str, language: Language) 
 # -- what is asked
 
 
-def _code(query: Mapping[str, str]) -> tuple[str, str]:
-    """Code and namespace. Raises HTTPBadRequest where there is no code."""
+def _code(query: Mapping[str, str]) -> str:
+    """The code. Raises HTTPBadRequest where there is none."""
     code = _word(query, "spatial_dataset_identifier_code")
     if not code:
         raise web.HTTPBadRequest(text="spatial_dataset_identifier_code must say which data set is asked for")
-    return code, _word(query, "spatial_dataset_identifier_namespace")
+    return code
 
 
 def _word(query: Mapping[str, str], name: str) -> str:

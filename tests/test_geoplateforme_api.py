@@ -305,7 +305,7 @@ async def test_a_host_that_is_none_does_not_come_back(served: ServedMirror, host
 
 async def test_names_are_encoded_in_links_and_found_by_them(tmp_path: Path) -> None:
     files = FILES
-    strange = "BDé&<x>%20#1"
+    strange = "BDé&<x>%20#{1}"
     catalogue = Catalogue((SampleResource(strange, (SampleSub(f"{strange}_S", files=files),), title='<b>"&'),))
     async with served_mirror(tmp_path, catalogue) as served:
         page = await document(served, "capabilities")

@@ -121,13 +121,19 @@ def test_names_from_outside_do_nothing_to_a_terminal(capsys: pytest.CaptureFixtu
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_only_public_url_is_without_effect(tmp_path: Path) -> None:
-    def said(serve: dict[str, str]) -> list[str]:
-        return [line for line in warnings(from_mapping({"root": "/m", "serve": serve}, tmp_path, {})) if "serve" in line]
-
-    assert said({"listen": "127.0.0.1:8421"}) == []
-    (line,) = said({"public_url": "https://mirror.example.org"})
-    assert line.startswith("[serve] public_url: accepted, but")
+@pytest.mark.parametrize(
+    ("serve", "warned"),
+    [
+        ({"listen": "127.0.0.1:8421", "public_url": "https://mirror.example.org"}, False),
+        ({"listen": "[::1]:8421"}, False),
+        ({"listen": "0.0.0.0:8421"}, True),
+        ({"listen": "sig.example.org:8421"}, True),
+        ({"listen": "0.0.0.0:8421", "token": "secret"}, False),
+    ],
+)
+def test_a_mirror_that_others_can_reach_without_a_token_is_said(tmp_path: Path, serve: dict[str, str], warned: bool) -> None:
+    lines = [line for line in warnings(from_mapping({"root": "/m", "serve": serve}, tmp_path, {})) if "serve" in line]
+    assert [line.partition(":")[0] for line in lines] == ["[serve] listen"] * warned
 
 
 def test_fields_of_status_are_documented(tmp_path: Path) -> None:

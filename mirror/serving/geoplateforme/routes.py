@@ -42,9 +42,9 @@ def geoplateforme_routes(site: Site) -> list[web.RouteDef]:
         return respond(request, await site.answers.get(("geoplateforme", origin, base, ids, asked, json), make))
 
     return [
-        web.get("/{upstream}/capabilities", get_page),
-        web.get("/{upstream}/resource/{resource}", get_page),
-        web.get("/{upstream}/resource/{resource}/{sub_resource}", get_page),
+        web.get("/{upstream:[^/]+}/capabilities", get_page),
+        web.get("/{upstream:[^/]+}/resource/{resource:[^/]+}", get_page),
+        web.get("/{upstream:[^/]+}/resource/{resource:[^/]+}/{sub_resource:[^/]+}", get_page),
     ]
 
 

@@ -103,7 +103,7 @@ def inspire_routes(site: Site) -> list[web.RouteDef]:
         make = partial(_results, asked=_word(request.query, "q"), language=language_of(request))
         return await answer(request, make, keep=False)  # what people type is endless
 
-    base = "/{upstream}/inspire"
+    base = "/{upstream:[^/]+}/inspire"
     return [
         web.get(f"{base}/service.xml", get_service_feed),
         web.get(f"{base}/opensearch.xml", get_description),
@@ -116,7 +116,7 @@ def inspire_routes(site: Site) -> list[web.RouteDef]:
         web.get(f"{base}/get", get),
         web.get(f"{base}/search", search),
         web.get(f"{base}/", search),
-        web.get(base + "/{resource}.xml", get_dataset_feed),
+        web.get(base + "/{resource:[^/]+}.xml", get_dataset_feed),
     ]
 
 

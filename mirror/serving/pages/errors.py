@@ -23,8 +23,11 @@ def errors_as_pages(site: Site) -> Middleware:
             return answer
         page = error_page(site, request, answer.status, answer.said)
         for name in _KEPT:
-            if name in answer.headers:
-                page.headers[name] = answer.headers[name]
+            for number, value in enumerate(answer.headers.getall(name, ())):
+                if number == 0:
+                    page.headers[name] = value
+                else:
+                    page.headers.add(name, value)
         return page
 
     return middleware

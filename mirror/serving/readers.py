@@ -32,6 +32,7 @@ class Readers:
         self._opened: list[Offer] = []
         self._watcher: sqlite3.Connection | None = None
         self._watched: _Identity | None = None
+        self._watchers = 0
 
     async def ask(self, question: Callable[[Offer], T]) -> T:
         """The answer, of one state of the index.
@@ -74,7 +75,8 @@ class Readers:
                 where = f"file:{quote(str(self._root / FILE))}?mode=ro"
                 self._watcher = sqlite3.connect(where, uri=True, timeout=0, check_same_thread=False)
                 self._watched = identity
-            return identity, self._watcher.execute("PRAGMA data_version").fetchone()[0]
+                self._watchers += 1  # what two connections count cannot be compared
+            return identity, self._watchers, self._watcher.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error:
             self._close_watcher()
             return None

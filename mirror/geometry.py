@@ -107,6 +107,15 @@ def _footprint(positions: Sequence[Position]) -> Footprint | None:
     return Footprint(rings) if rings else None
 
 
+def around(boxes: Iterable[BBox | None]) -> BBox | None:
+    """The box around boxes; None around none."""
+    found = [box for box in boxes if box is not None]
+    if not found:
+        return None
+    wests, souths, easts, norths = zip(*found, strict=True)
+    return min(wests), min(souths), max(easts), max(norths)
+
+
 def intersects(footprint: Footprint, bbox: BBox) -> bool:
     """Whether any ring, filled, meets the box; touching counts. A box whose west is east of its east crosses the antimeridian."""
     west, south, east, north = bbox

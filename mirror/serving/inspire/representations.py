@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -126,7 +126,7 @@ def representations_of(offer: Offer, upstream: str, resource: str) -> list[Repre
 
 
 def page_of(counted: Iterable[tuple[int, int]], page: int) -> list[tuple[int, int, int]]:
-    """What is on a page, in order: the numbers of editions, each with its first file there and how many. `counted`: how many each has."""
+    """What is on a page, in order: editions by number, the first of their files there, how many. `counted`: how many each has."""
     begin, end = (page - 1) * PAGE_FILES, page * PAGE_FILES
     found, before = [], 0
     for number, files in counted:

@@ -363,10 +363,11 @@ class Offer:
 
     # -- files
 
-    def files(self, sub_id: int, *, limit: int | None = None, offset: int = 0) -> list[OfferedFile]:
-        """The files of an edition, in upstream's order; those that it no longer lists come last."""
+    def files(self, sub_id: int, *, limit: int | None = None, offset: int = 0, by_name: bool = False) -> list[OfferedFile]:
+        """The files of an edition, by their names or in upstream's order, which is none; those that it no longer lists come last."""
+        order = "f.file" if by_name else "l.position IS NULL, l.position, f.file"
         rows = self.connection.execute(
-            f"{_FILE} ORDER BY l.position IS NULL, l.position, f.file LIMIT ? OFFSET ?",
+            f"{_FILE} ORDER BY {order} LIMIT ? OFFSET ?",
             (sub_id, -1 if limit is None else limit, offset),
         )
         return [_file(row) for row in rows]

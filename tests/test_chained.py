@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from mirror.model import Term
 from mirror.settings import Settings, from_mapping
 from mirror.store.query import Filters, Reader
 from mirror.sync import Report, sync
+from mirror.verifying import verify
 
 from .mirrored import EVERYTHING, HASTE, offered, tree_of
 from .served import ServedMirror, served_mirror
-from .upstream import publish, replace_file, simple_catalogue, withdraw
+from .upstream import faults, publish, replace_file, simple_catalogue, withdraw
 
 _OF_THE_PLACE = ("path", "url", "fetched_at", "verified_at", "state")
 """What differs between two mirrors of the same: where they are, when they fetched, and what is gone from where."""
@@ -175,8 +176,6 @@ async def test_what_is_broken_in_the_first_is_kept_in_the_second(tmp_path: Path,
     async with chained(tmp_path, catalogue) as chain:
         await chain.second()
         before = chain.trees()[1]
-        from mirror.verifying import verify
-
         (chain.first.root / "data" / "gpf" / resource.id / sub.id / sub.files[0].name).write_bytes(b"wrong")
         await verify(chain.first.mirror.settings, full=damage == "verify")
         chain.first.mirror.clock.pass_(days=8)
@@ -184,3 +183,78 @@ async def test_what_is_broken_in_the_first_is_kept_in_the_second(tmp_path: Path,
         assert chain.trees()[1] == before
         assert (await chain.sync(days=8)).outcome == "complete"
         assert chain.trees() == (before, before)
+
+
+async def until_equal(chain: Chain, *, days: int = 3) -> None:
+    """Well before the next full listing, the second has what the first has."""
+    for _ in range(days):
+        assert (await chain.sync(days=1)).outcome == "complete"
+    first, second = chain.trees()
+    assert first == second
+
+
+async def settled(chain: Chain) -> None:
+    """Both have listed everything that they have seen on the day of its publication once more."""
+    await chain.second()
+    await chain.sync(days=2)
+
+
+async def damage(chain: Chain, sub: SampleSub) -> None:
+    """A file of a sub-resource goes wrong in the first, and `verify` finds that."""
+    (chain.first.root / "data" / "gpf" / "BDALPHA" / sub.id / sub.files[0].name).write_bytes(b"wrong")
+    await verify(chain.first.mirror.settings, full=True)
+
+
+async def test_what_was_broken_when_the_second_began_arrives_once_it_is_mended(tmp_path: Path) -> None:
+    """A repair brings no new bytes, and yet there is something to fetch for who has never had it."""
+    catalogue = simple_catalogue(1, 3, 2)
+    async with chained(tmp_path, catalogue) as chain:
+        chain.first.mirror.clock.pass_(days=5)
+        await damage(chain, catalogue.resources[0].subs[0])
+        await chain.second()
+        assert len(chain.trees()[1]) == 4
+        await until_equal(chain)
+
+
+async def test_bytes_replaced_while_it_was_broken_arrive(tmp_path: Path) -> None:
+    """Under a date that the second knows: it had them before they went wrong here."""
+    catalogue = simple_catalogue(1, 2, 2)
+    sub = catalogue.resources[0].subs[0]
+    async with chained(tmp_path, catalogue) as chain:
+        await settled(chain)
+        await damage(chain, sub)
+        other = SampleFile(sub.files[0].name, b"other bytes")
+        chain.first.mirror.upstream.catalogue = replace_file(catalogue, "BDALPHA", sub.id, other)
+        chain.first.mirror.upstream_options["full_listing_every"] = "1d"
+        await until_equal(chain)
+
+
+async def test_what_changes_while_a_clock_is_behind_arrives(tmp_path: Path) -> None:
+    catalogue = simple_catalogue(1, 2, 2)
+    sub = catalogue.resources[0].subs[0]
+    async with chained(tmp_path, catalogue) as chain:
+        await settled(chain)
+        clock = chain.first.mirror.clock
+        right = clock.at
+        clock.at = right - timedelta(days=20)
+        other = SampleFile(sub.files[0].name, b"other bytes")
+        assert (
+            await chain.first.sync(replace_file(catalogue, "BDALPHA", sub.id, other, updated="2026-12-20"))
+        ).outcome == "complete"
+        clock.at = right
+        await until_equal(chain)
+
+
+async def test_what_takes_days_to_be_complete_arrives_when_it_is(tmp_path: Path) -> None:
+    """Its files came on days for which the second has asked already."""
+    catalogue = simple_catalogue(1, 3, 2)
+    missing = catalogue.resources[0].subs[0].files[1].name
+    async with served_mirror(tmp_path / "first", catalogue, sync=False) as first:
+        chain = Chain(first, tmp_path / "second")
+        first.mirror.tables = {"all": {**EVERYTHING, "publish": "each"}}
+        first.mirror.upstream.script(lambda record: record.path.endswith(missing), [faults.status(404)], forever=True)
+        assert (await first.sync()).outcome == "incomplete"
+        first.mirror.clock.pass_(days=4)
+        assert (await chain.second()).outcome == "complete"
+        first.mirror.upstream.heal()
+        await until_equal(chain)

@@ -67,7 +67,7 @@ def listed(index: Index, *subs: SubResource) -> dict[str, Unit]:
 def store(index: Index, unit: Unit, *files: RemoteFile) -> None:
     with index.transaction():
         Holdings(index).record(unit.id, unit.sub.updated, [StoredFile(f, f.size or 0, f.md5 or "", "s") for f in files], at=AT)
-        Holdings(index).settle(unit.id, "key", 7, files=len(files), size=sum(f.size or 0 for f in files))
+        Holdings(index).settle(unit.id, "key", 7, files=len(files), size=sum(f.size or 0 for f in files), at=AT)
 
 
 def column(index: Index, sql: str, *values: object) -> list[object]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from mirror.serving.readers import Readers
+from mirror.serving.readers import Lane, Readers
 from mirror.store.offer import Offer
 
 _MOST_BYTES = 64 * 2**20
+_ENTRY = 2048  # bytes that a kept document takes besides its body
 _COSTLY = 0.05  # seconds; what takes longer to make holds for a while, whatever a sync under way changes meanwhile
 _HOLDS = 10.0  # times what it took
 _HOLDS_AT_MOST = 5.0  # seconds
@@ -51,8 +52,16 @@ class Answers:
         self._bytes = 0
         self._making: dict[Hashable, asyncio.Task[Document | None]] = {}
 
-    async def get(self, key: Hashable, make: Callable[[Offer], Document | None]) -> Document | None:
-        """The document, or None where `make` finds that there is none. Raises what `Readers.ask` and `make` raise."""
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._kept)
+
+    async def get(self, key: Hashable, make: Callable[[Offer], Document | None], lane: Lane = "listings") -> Document | None:
+        """The document, or None where `make` finds that there is none. Raises what `Readers.ask` and `make` raise.
+
+        `repr(key)` tells keys apart; what is kept of it does not grow with it.
+        """
+        key = hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).digest()
         kept = self._kept.get(key)
         version = self._readers.version()
         if kept is not None and ((version is not None and kept.version == version) or self._clock() < kept.holds_until):
@@ -62,31 +71,40 @@ class Answers:
         turn = (key, version)
         task = self._making.get(turn)
         if task is None:
-            task = self._making[turn] = asyncio.create_task(self._make(key, version, make))
-            task.add_done_callback(lambda _: self._making.pop(turn, None))
+            task = self._making[turn] = asyncio.create_task(self._make(key, version, make, lane))
+            task.add_done_callback(lambda task: self._is_made(turn, task))
         return await asyncio.shield(task)
 
-    async def _make(self, key: Hashable, version: Hashable | None, make: Callable[[Offer], Document | None]) -> Document | None:
-        begun = self._clock()
-        document = await self._readers.ask(make)
-        cost = self._clock() - begun
+    async def _make(
+        self, key: Hashable, version: Hashable | None, make: Callable[[Offer], Document | None], lane: Lane
+    ) -> Document | None:
+        def timed(offer: Offer) -> tuple[Document | None, float]:
+            begun = self._clock()
+            return make(offer), self._clock() - begun
+
+        document, cost = await self._readers.ask(timed, lane)
         until = self._clock() + min(cost * _HOLDS, _HOLDS_AT_MOST) if cost > _COSTLY else 0.0
         self._keep(key, _Kept(document, version, until))
         return document
+
+    def _is_made(self, turn: Hashable, task: asyncio.Task[Document | None]) -> None:
+        self._making.pop(turn, None)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone, and then nobody looks at it
 
     def _keep(self, key: Hashable, kept: _Kept) -> None:
         if kept.document is None:  # names of what is not there are endless
             return
         self._forget(key)
         self._kept[key] = kept
-        self._bytes += len(kept.document.body)
+        self._bytes += len(kept.document.body) + _ENTRY
         while self._bytes > self._most_bytes:
             self._forget(next(iter(self._kept)))
 
     def _forget(self, key: Hashable) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None and kept.document is not None:
-            self._bytes -= len(kept.document.body)
+            self._bytes -= len(kept.document.body) + _ENTRY
 
 
 def respond(request: web.Request, document: Document | None) -> web.Response:

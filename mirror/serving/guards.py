@@ -11,6 +11,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from mirror.errors import IndexUnusable, Locked, MirrorError
 from mirror.events import Emit, Note
+from mirror.serving.readers import TooBusy
+from mirror.store.offer import GivenUp
 
 _LONGEST = 30.0  # seconds until an answer begins
 
@@ -83,6 +85,11 @@ def guarded(emit: Emit) -> Middleware:
             emit(Note(f"HTTP: {request.method} {request.rel_url.raw_path[:200]}: {error}", "debug"))
             answer = problem(503, "the index cannot be read now; /health says why")
             answer.headers["Retry-After"] = "10"
+            return answer
+        except (TooBusy, GivenUp) as error:
+            emit(Note(f"HTTP: {request.method} {request.rel_url.raw_path[:200]}: {error}", "debug"))
+            answer = problem(503, str(error))
+            answer.headers["Retry-After"] = "5"
             return answer
         except MirrorError as error:
             emit(Note(f"HTTP: {request.method} {request.rel_url.raw_path[:200]}: {error}", "warning"))

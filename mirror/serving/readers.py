@@ -6,44 +6,98 @@ import asyncio
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from mirror.errors import IndexUnusable
+from mirror.errors import IndexUnusable, MirrorError
 from mirror.store.index import FILE
 from mirror.store.offer import Offer
 
 T = TypeVar("T")
 
-_THREADS = 4
 _WAIT = 5.0  # seconds for who keeps even readers out of the index
+
+Lane = Literal["files", "listings", "costly"]
+
+
+class TooBusy(MirrorError):
+    """More is asked at once than can be answered in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Width:
+    """How many questions of a lane are answered at once, how many may wait for that, and for how many seconds one may take."""
+
+    threads: int
+    waiting: int
+    seconds: float
+
+
+_LANES: dict[Lane, _Width] = {
+    "files": _Width(2, 64, 20.0),  # batches: whatever is asked of listings, downloads go on
+    "listings": _Width(4, 256, 20.0),
+    "costly": _Width(1, 8, 10.0),  # what computes for long; one at a time, as it takes the loop's own processor time
+}
+
+
+class _LaneOfThreads:
+    """A pool of threads with a bound on what waits for it."""
+
+    def __init__(self, name: Lane, width: _Width) -> None:
+        self.width = width
+        self.pool = ThreadPoolExecutor(width.threads, thread_name_prefix=name)
+        self.asked = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would wait for too long."""
+        return self.asked >= self.width.threads + self.width.waiting
 
 
 class Readers:
     """Questions to the index of one root, answered in threads."""
 
-    def __init__(self, root: Path, *, threads: int = _THREADS) -> None:
+    def __init__(self, root: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+        self._clock = clock
+        self._lanes = {name: _LaneOfThreads(name, width) for name, width in _LANES.items()}
         self._own = threading.local()
         self._opened: list[Offer] = []
+        self._closing = False
         self._watcher: sqlite3.Connection | None = None
         self._watched: _Identity | None = None
         self._watchers = 0
 
-    async def ask(self, question: Callable[[Offer], T]) -> T:
+    async def ask(self, question: Callable[[Offer], T], lane: Lane = "listings") -> T:
         """The answer, of one state of the index.
 
-        Raises IndexUnusable, Locked, and what the question raises. An index that an older version wrote is unusable until a sync.
+        Raises IndexUnusable, Locked, and what the question raises; TooBusy where too many wait already, GivenUp after the seconds
+        of the lane. An index that an older version wrote is unusable until a sync.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, question)
+        threads = self._lanes[lane]
+        if threads.is_full:
+            raise TooBusy("too much is asked at once; try again in a moment")
+        threads.asked += 1
+        try:
+            answer = asyncio.get_running_loop().run_in_executor(threads.pool, self._ask, question, threads.width.seconds)
+        except BaseException:
+            threads.asked -= 1
+            raise
+        answer.add_done_callback(lambda _: self._is_answered(threads))
+        return await answer
 
-    def _ask(self, question: Callable[[Offer], T]) -> T:
+    def _is_answered(self, threads: _LaneOfThreads) -> None:
+        threads.asked -= 1
+
+    def _ask(self, question: Callable[[Offer], T], seconds: float) -> T:
+        last = self._clock() + seconds
         offer = self._offer()
-        with offer.asking():
+        with offer.asking(lambda: self._closing or self._clock() > last):
             return question(offer)
 
     def _offer(self) -> Offer:
@@ -87,8 +141,10 @@ class Readers:
         self._watcher = self._watched = None
 
     async def close(self) -> None:
-        """End the threads, once what they are asked is answered, and give the connections back."""
-        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+        """Give up what is asked, end the threads, and give the connections back."""
+        self._closing = True
+        for threads in self._lanes.values():
+            await asyncio.to_thread(threads.pool.shutdown, cancel_futures=True)
         self._close_watcher()
         for offer in self._opened:
             offer.close()

@@ -15,6 +15,7 @@ from mirror.observing.observer import Observer
 from mirror.serving.answers import Answers
 from mirror.serving.readers import Readers
 from mirror.settings import Settings
+from mirror.settings.addresses import Address
 
 _HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 _LANGUAGES = {"fr": "fr", "fre": "fr", "fra": "fr", "en": "en", "eng": "en"}
@@ -47,8 +48,10 @@ class Site:
         """
         if self.settings.serve.public_url is not None:
             return self.settings.serve.public_url
-        host = request.headers.get("Host", "")
-        if not _HOST.fullmatch(host):
+        host = request.headers.get("Host")
+        if host is None and request.transport is not None:  # HTTP/1.0: where it came to
+            host = str(Address(*request.transport.get_extra_info("sockname")[:2]))
+        if not _HOST.fullmatch(host or ""):
             raise web.HTTPBadRequest(text="the Host header of this request is no host")
         return f"{request.scheme}://{host}"
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from mirror.model import RemoteFile, SubResource
 from mirror.planning.plan import Kept
@@ -18,6 +18,9 @@ from mirror.store.contents import Contents
 from mirror.store.index import Index, reading_rows
 from mirror.store.parked import ParkedFiles
 from mirror.store.tree import Folder
+
+_CLOCK_BEHIND = timedelta(days=60)
+"""Changes that are noted further in the future were noted by a clock that was ahead, not by one that is right now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,8 @@ class Holdings:
                 "settled = NULL WHERE id = ?",
                 (len(rows) - replaced, sum(row[3] for row in rows) - replaced_bytes, unit_id),
             )
-            sql.execute("UPDATE sub_resources SET changed_at = ? WHERE id = ? AND changed_at IS NULL", (moment, unit_id))
+            if new or sql.execute("SELECT 1 FROM sub_resources WHERE id = ? AND changed_at IS NULL", (unit_id,)).fetchone():
+                self._change(sql, unit_id, moment)
             if new:
                 sql.execute("UPDATE sub_resources SET publication = publication + 1 WHERE id = ?", (unit_id,))
                 sql.execute(
@@ -190,13 +194,29 @@ class Holdings:
 
     def _date_change(self, sql: sqlite3.Connection, unit_id: int, updated: str | None, moment: str) -> None:
         """New bytes come in. Whoever has taken this sub-resource from here sees that by its date, or by ours if it has none that
-        is new: upstream's are days.
+        is new: upstream's are days. Nobody has taken it that was never complete.
         """
         sql.execute(
-            "UPDATE sub_resources SET changed_at = ?1, republished_at = CASE WHEN complete AND EXISTS (SELECT 1 FROM stored_files "
-            "WHERE sub_resource_id = ?2 AND substr(updated, 1, 10) IS substr(?3, 1, 10)) THEN ?1 END WHERE id = ?2",
-            (moment, unit_id, updated),
+            "UPDATE sub_resources SET republished_at = CASE WHEN (complete OR settled_files > 0) AND EXISTS (SELECT 1 FROM "
+            "stored_files WHERE sub_resource_id = ?2 AND substr(updated, 1, 10) IS substr(?3, 1, 10)) THEN ?1 END WHERE id = ?2",
+            (self._change(sql, unit_id, moment), unit_id, updated),
         )
+
+    def _change(self, sql: sqlite3.Connection, unit_id: int, moment: str) -> str:
+        """What is offered of a sub-resource changes: the moment of that, which is written down.
+
+        It comes after every change that was told before, whatever the clock says now: whoever asks for what is new since then would
+        else not be told. A clock that was far ahead once does not count.
+        """
+        (newest,) = sql.execute(
+            "SELECT max(o.changed_at) FROM sub_resources s JOIN sub_resources o ON o.upstream = s.upstream "
+            "WHERE s.id = ? AND o.changed_at < ?",
+            (unit_id, to_text(datetime.fromisoformat(moment) + _CLOCK_BEHIND)),
+        ).fetchone()
+        if newest is not None and newest > moment:
+            moment = to_text(datetime.fromisoformat(newest) + timedelta(seconds=1))
+        sql.execute("UPDATE sub_resources SET changed_at = ? WHERE id = ?", (moment, unit_id))
+        return moment
 
     def _new_bytes(self, sql: sqlite3.Connection, unit_id: int, files: Sequence[StoredFile]) -> list[str]:
         """The names of those files that are not what was published under their names before: a repair brings nothing new."""
@@ -210,12 +230,15 @@ class Holdings:
         )
         return [f.remote.name for f in files if before.get(f.remote.name) != f.sha256]
 
-    def settle(self, unit_id: int, settled: str, folder_stamp: int | None, *, files: int, size: int) -> None:
+    def settle(self, unit_id: int, settled: str, folder_stamp: int | None, *, files: int, size: int, at: datetime) -> None:
         """Every wanted file of a sub-resource is here: `files` of `size` bytes in all.
 
-        `settled` names the listing and the filter for which that holds, `folder_stamp` the state of the folder.
+        `settled` names the listing and the filter for which that holds, `folder_stamp` the state of the folder. From now on it is
+        offered: if it was not before, that is a change to those who look.
         """
         with self._index.transaction() as sql:
+            if not sql.execute("SELECT complete FROM sub_resources WHERE id = ?", (unit_id,)).fetchone()[0]:
+                self._change(sql, unit_id, to_text(at))
             sql.execute(
                 "UPDATE sub_resources SET complete = 1, settled = ?, folder_stamp = ?, settled_files = ?, settled_bytes = ? "
                 "WHERE id = ?",

@@ -13,18 +13,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from mirror.geometry import around, footprint_from_text
-from mirror.model import BBox, Footprint, RemoteFile, Resource, Ring, SubResource, Term
+from mirror.errors import MirrorError
+from mirror.geometry import around, footprint_from_text, rectangle
+from mirror.model import BBox, Footprint, RemoteFile, Resource, SubResource, Term
 from mirror.planning.volumes import archive_of
 from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
 from mirror.store.rows import box_of, day_of, strings_of
 from mirror.vocabulary import fold_crs, fold_format, fold_zone, media_type_of
 
 Order = Literal["id", "title", "edition"]
+
+_STEPS = 20_000  # of SQLite's machine, well under a millisecond, until it is asked whether to go on
+_TOO_LONG = "this question takes too long; ask for less at once"
 
 OFFERED = "s.complete = 1 AND s.stored_files > 0"
 """What makes an edition one that is offered, where `s` is its row; a partial index has the same words."""
@@ -36,6 +39,10 @@ SELECT f.id, f.file, f.url, f.size, f.md5, f.sha256, f.fetched_at, f.verified_at
        OR EXISTS (SELECT 1 FROM announced_files a WHERE a.sub_resource_id = f.sub_resource_id AND a.file = f.file))
  GROUP BY f.id
 """
+
+
+class GivenUp(MirrorError):
+    """A question that took too long, or whose answer nobody waits for any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,7 @@ class Offer:
         self.path = root / FILE
         self.connection = connect_reader(root, wait=wait)
         self._labels: dict[tuple[str, str, str], str] | None = None
+        self._until: Callable[[], bool] = lambda: False
         self._schema = self.connection.execute("SELECT 1 FROM pragma_table_info('resources') WHERE name = 'identifier'").fetchone()
 
     def close(self) -> None:
@@ -124,18 +132,31 @@ class Offer:
         self.connection.close()
 
     @contextmanager
-    def asking(self) -> Iterator[sqlite3.Connection]:
-        """All that is asked inside is of one state of the index. What SQLite refuses comes out as what users can do about it."""
+    def asking(self, until: Callable[[], bool] = lambda: False) -> Iterator[sqlite3.Connection]:
+        """All that is asked inside is of one state of the index. What SQLite refuses comes out as what users can do about it.
+
+        Once `until` says so, asked every now and then, it is given up. Raises GivenUp.
+        """
         self._labels = None
+        self._until = until
+        self.connection.set_progress_handler(until, _STEPS)
         try:
             with reading_rows():
                 self.connection.execute("BEGIN")
                 try:
                     yield self.connection
                 finally:
+                    self.connection.set_progress_handler(None, 0)
                     self.connection.execute("ROLLBACK")
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                raise GivenUp(_TOO_LONG) from error
             raise why_unusable(self.path, error) from error
+
+    def check(self) -> None:
+        """To be called by who works long on what was read. Raises GivenUp."""
+        if self._until():
+            raise GivenUp(_TOO_LONG)
 
     def renew(self) -> None:
         """What is asked from here on, inside `asking`, is of the index as it is now."""
@@ -221,7 +242,7 @@ class Offer:
                 formats=self._union(row["upstream"], "format", alike),
                 crs=self._union(row["upstream"], "crs", alike),
                 resolutions=self._union(row["upstream"], "resolution", alike),
-                footprint=_rectangle(found.box) if found.box else None,
+                footprint=rectangle(found.box) if found.box else None,
                 identifier=row["identifier"],
             ),
             changed_at,
@@ -258,7 +279,11 @@ class Offer:
                 f"SELECT s.id, s.footprint FROM sub_resources s WHERE {where} AND s.footprint IS NOT NULL {ordered}",
                 values,
             )
-            ids = [row["id"] for row in rows if keep(footprint_from_text(row["footprint"]))]
+            ids = []
+            for row in rows:
+                self.check()
+                if keep(footprint_from_text(row["footprint"])):
+                    ids.append(row["id"])
             total, ids = len(ids), ids[offset : None if limit is None else offset + limit]
             where, values = "s.id IN (SELECT value FROM json_each(?))", [json.dumps(ids)]
             window = ""
@@ -323,10 +348,11 @@ class Offer:
 
     # -- files
 
-    def files(self, sub_id: int, *, limit: int | None = None, offset: int = 0) -> list[OfferedFile]:
-        """The files of an edition, in upstream's order; those that it no longer lists come last."""
+    def files(self, sub_id: int, *, limit: int | None = None, offset: int = 0, by_name: bool = False) -> list[OfferedFile]:
+        """The files of an edition, by their names or in upstream's order (which is none); what it no longer lists comes last."""
+        order = "f.file" if by_name else "l.position IS NULL, l.position, f.file"
         rows = self.connection.execute(
-            f"{_FILE} ORDER BY l.position IS NULL, l.position, f.file LIMIT ? OFFSET ?",
+            f"{_FILE} ORDER BY {order} LIMIT ? OFFSET ?",
             (sub_id, -1 if limit is None else limit, offset),
         )
         return [_file(row) for row in rows]
@@ -423,10 +449,3 @@ def _file(row: sqlite3.Row) -> OfferedFile:
         row["fetched_at"],
         row["verified_at"],
     )
-
-
-@lru_cache(maxsize=1024)
-def _rectangle(box: BBox) -> Footprint:
-    west, south, east, north = box
-    ring: Ring = ((west, south), (east, south), (east, north), (west, north), (west, south))
-    return Footprint((ring,))

@@ -351,6 +351,7 @@ ALTER TABLE sub_resources ADD COLUMN changed_at TEXT;;      -- when bytes last c
 ALTER TABLE sub_resources ADD COLUMN republished_at TEXT;;  -- when that happened without a new date of upstream's; else null
 UPDATE sub_resources SET changed_at =
     (SELECT max(fetched_at) FROM stored_files f WHERE f.sub_resource_id = sub_resources.id) WHERE stored_files > 0;;
+CREATE INDEX sub_resources_by_change ON sub_resources (upstream, changed_at);;
 CREATE INDEX sub_resources_served ON sub_resources (upstream, resource, sub_resource) WHERE complete = 1 AND stored_files > 0
 """
 

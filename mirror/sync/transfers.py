@@ -379,6 +379,7 @@ class Transfers:
                 stamp,
                 files=len(work.plan.actions),
                 size=sum(kept) + sum(hashes.size for hashes in work.staged.values()),
+                at=now,
             )
 
 

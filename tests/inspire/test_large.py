@@ -16,9 +16,8 @@ from mirror.geometry import footprint_from_text
 from mirror.serving.answers import Answers, Document
 from mirror.serving.inspire import representations
 from mirror.serving.inspire.crs import NONE
-from mirror.serving.inspire.representations import representations_of
 from mirror.store.index import FILE
-from mirror.store.newest import editions, ground
+from mirror.store.newest import Newest, editions, ground
 from mirror.store.offer import Offer
 
 from ..served import ServedMirror, served_mirror
@@ -121,7 +120,9 @@ async def test_what_is_said_of_all_editions_asks_as_much_of_few_as_of_many(tmp_p
         one = offer.resource("gpf", "SINGLE")
         assert one is not None
         counts.append(one.sub_resources)
-        (each,) = representations_of(offer, "gpf", "SINGLE")
+        newest = Newest(offer, "gpf", "SINGLE")
+        (each,) = representations.representations(newest)
+        assert len(list(newest.counted(each.codes))) == len(list(newest.titles(each.codes))) == one.sub_resources
         assert (each.editions, each.files, len(each.alike)) == (one.sub_resources, one.files, 1)
         offer.resources("gpf")
 

@@ -55,7 +55,7 @@ class Lookups:
             root = taken[0][0]
             everything = [wanted for _, wanted, _ in taken]
             try:
-                found = await self._readers.ask(lambda offer, root=root, those=everything: _ask(offer, root, those))  # type: ignore[misc]
+                found = await self._readers.ask(lambda offer, root=root, those=everything: _ask(offer, root, those), "files")  # type: ignore[misc]
             except BaseException as error:
                 for _, _, answer in taken:
                     if not answer.done():

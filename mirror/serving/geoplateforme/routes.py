@@ -10,6 +10,7 @@ from mirror.serving.geoplateforme.asked import NotUnderstood, asked_of
 from mirror.serving.geoplateforme.pages import page
 from mirror.serving.geoplateforme.spelling import to_json, to_xml
 from mirror.serving.origin import origin_of
+from mirror.serving.readers import Lane
 from mirror.serving.site import Site, path_of
 from mirror.store.offer import Offer
 
@@ -39,7 +40,8 @@ def geoplateforme_routes(site: Site) -> list[web.RouteDef]:
                 return Document(to_json(document), "application/json", vary="Accept")
             return Document(to_xml(document), f"{ATOM_TYPE};charset=UTF-8", vary="Accept")
 
-        return respond(request, await site.answers.get(("geoplateforme", origin, base, ids, asked, json), make))
+        lane: Lane = "listings" if asked.polygon is None else "costly"
+        return respond(request, await site.answers.get(("geoplateforme", origin, base, ids, asked, json), make, lane))
 
     return [
         web.get("/{upstream:[^/]+}/capabilities", get_page),

@@ -24,13 +24,18 @@ def files_on(offer: Offer, newest: Newest, each: Representation, page: int) -> I
     parts = page_of(newest.counted(each.codes), page)
     found = editions(offer, [number for number, _, _ in parts])
     for one, (number, offset, limit) in zip(titled(found, newest.titles(each.codes)), parts, strict=True):
+        offer.check()
         yield one, offer.files(number, limit=limit, offset=offset)
 
 
 def all_files(offer: Offer, newest: Newest, each: Representation) -> list[tuple[Titled, OfferedFile]]:
     """All files of a representation with their editions, in order."""
     found = editions(offer, [number for number, _ in newest.counted(each.codes)])
-    return [(one, file) for one in titled(found, (edition.title for edition in found)) for file in offer.files(one.edition.id)]
+    files: list[tuple[Titled, OfferedFile]] = []
+    for one in titled(found, (edition.title for edition in found)):
+        offer.check()
+        files += [(one, file) for file in offer.files(one.edition.id)]
+    return files
 
 
 def titled(found: list[NewEdition], titles: Iterable[str]) -> list[Titled]:

@@ -162,6 +162,7 @@ def _entries(
             types[key] = types.get(key, 0) + 1
     titles: set[str] = set()
     for each in found:
+        offer.check()
         title = representation_title(service, one, each)
         if title in titles:
             title = f"{title} ({each.slug})"

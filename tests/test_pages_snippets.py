@@ -88,7 +88,9 @@ async def test_the_newest_among_days_is_named_one_by_one() -> None:
         (Asked(state="latest", start=date(2026, 1, 1)), Shown(1, 1, ["a"])),
         (Asked(state="current"), Shown(1, 2, ["a"])),
     ):
-        assert _subscription(snippet("u", "http://h/u/capabilities", None, "R", asked, shown).subscription)["sub_resources"] == ["a"]
+        assert _subscription(snippet("u", "http://h/u/capabilities", None, "R", asked, shown).subscription)["sub_resources"] == [
+            "a"
+        ]
     most = Shown(MOST_NAMED + 1, MOST_NAMED + 2, ["a"] * MOST_NAMED)
     found = snippet("u", "http://h/u/capabilities", None, "R", Asked(state="current"), most)
     assert found.remark

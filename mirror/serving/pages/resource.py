@@ -12,6 +12,7 @@ from mirror.serving.pages.commands import READABLE, commands
 from mirror.serving.pages.footprints import FRAMES, MOST_SHAPES, Shape, drawings
 from mirror.serving.pages.paging import Pager
 from mirror.serving.pages.snippets import MOST_NAMED, Shown, edition_snippet, sayable, snippet
+from mirror.serving.pages.titles import zone_name
 from mirror.serving.site import path_of
 from mirror.store.finding import Column, editions, grounds, members, missing
 from mirror.store.offer import Offer, OfferedSub
@@ -52,7 +53,9 @@ def resource_facts(offer: Offer, origin: Origin, name: str, asked: Asked, base: 
         "frames": _frames(),
         "missing": absent,
         "missing_count": absent_count,
-        "snippet": snippet(origin.upstream, _capabilities(origin, base), origin.url, name, asked, _shown(offer, origin, name, asked)),
+        "snippet": snippet(
+            origin.upstream, _capabilities(origin, base), origin.url, name, asked, _shown(offer, origin, name, asked)
+        ),
     }
 
 
@@ -89,7 +92,8 @@ def shape_of(offer: Offer, upstream: str, resource: str, edition: str) -> list[S
     found = offer.sub(upstream, resource, edition)
     if found is None:
         return None
-    return [Shape(found.sub.footprint.rings, edition, "")] if found.sub.footprint else []
+    names = [zone_name(term.code, term.label) for term in found.sub.zones[:3]]
+    return [Shape(found.sub.footprint.rings, ", ".join(names) or edition, "")] if found.sub.footprint else []
 
 
 def _only_file(offer: Offer, sub: OfferedSub) -> str | None:

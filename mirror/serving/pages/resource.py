@@ -11,7 +11,7 @@ from mirror.serving.pages.asked import Asked
 from mirror.serving.pages.commands import READABLE, commands
 from mirror.serving.pages.footprints import FRAMES, MOST_SHAPES, Shape, drawings
 from mirror.serving.pages.paging import Pager
-from mirror.serving.pages.snippets import MOST_NAMED, Shown, edition_snippet, sayable, snippet
+from mirror.serving.pages.snippets import MOST_NAMED, Shown, Snippet, edition_snippet, sayable, snippet
 from mirror.serving.pages.titles import zone_name
 from mirror.serving.site import path_of
 from mirror.store.finding import Column, editions, grounds, members, missing
@@ -53,9 +53,7 @@ def resource_facts(offer: Offer, origin: Origin, name: str, asked: Asked, base: 
         "frames": _frames(),
         "missing": absent,
         "missing_count": absent_count,
-        "snippet": snippet(
-            origin.upstream, _capabilities(origin, base), origin.url, name, asked, _shown(offer, origin, name, asked)
-        ),
+        "snippet": _snippet(offer, origin, name, asked, base),
     }
 
 
@@ -63,12 +61,12 @@ def _capabilities(origin: Origin, base: str) -> str:
     return f"{base}{path_of(origin.upstream)}/capabilities"
 
 
-def _shown(offer: Offer, origin: Origin, name: str, asked: Asked) -> Shown:
-    """What a subscription has to take, to be what the page shows."""
+def _snippet(offer: Offer, origin: Origin, name: str, asked: Asked, base: str) -> Snippet:
     named, total = editions(offer, asked.sought(origin.upstream, name), order="id", descending=False, limit=MOST_NAMED, offset=0)
     wider = sayable(asked).sought(origin.upstream, name)
     _, most = editions(offer, wider, order="id", descending=False, limit=0, offset=0)
-    return Shown(total, most, [sub.sub.id for sub in named])
+    shown = Shown(total, most, [sub.sub.id for sub in named])
+    return snippet(origin.upstream, _capabilities(origin, base), origin.url, name, asked, shown)
 
 
 def shapes_of(offer: Offer, upstream: str, resource: str, asked: Asked, prefix: str) -> list[Shape]:

@@ -1,4 +1,4 @@
-"""Parts of a config to copy: this mirror as an upstream, and a subscription that takes from it what a page shows, or says that it cannot."""
+"""Parts of a config to copy: this mirror as an upstream, and a subscription that takes what a page shows, or says that it cannot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a page shows of a resource: how many editions, how many there are of the `sayable` question, some or all of their ids."""
+    """What a page shows of a resource: how many editions, how many of the `sayable` question, and some or all of their ids."""
 
     editions: int
     wider: int

@@ -1,4 +1,4 @@
-"""What things are called for people: zones without their codes, editions by what they are of, each code once however it is spelt."""
+"""What things are called for people: zones without their codes, editions by what they are of, each code in one spelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a config on the pages: they go into one that is there already, and take what the page shows or say that they do not."""
+"""The parts of a config on the pages: they go into one that is there, and take what the page shows or say that they do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of a config to copy: this mirror as an upstream, and a subscription that takes what a page shows, or says that it cannot."""
+"""Parts of a config to copy: this mirror as an upstream, and the subscription that takes what a page shows or says it cannot."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ async def test_a_search_by_hand(browser: Browser, served: ServedMirror) -> None:
         await page.get_by_label("Format").select_option("SHP")
         await page.get_by_role("button", name="Apply").click()
         await page.wait_for_url("**/?q=savoie&format=SHP")
-        await expect(page.get_by_role("heading", level=2)).to_have_text("1 resource with 3 editions that match")
+        await expect(page.locator("#results-title")).to_have_text("1 resource with 3 editions that match")
         await page.get_by_role("link", name="BD TOPO®").click()
         await expect(page.get_by_role("row")).to_have_count(4)
         await page.get_by_role("link", name="Edition", exact=True).click()

@@ -95,7 +95,7 @@ async def test_a_zone_is_listed_once_however_it_is_spelt(served: ServedMirror) -
     assert zone_name("FXX", "FXX") == "FXX"
     page = (await served.ask("/gpf/BDTOPO?zone=GLP")).text
     (chosen,) = re.findall(r'<option value="([^"]+)" selected>([^<]+)</option>', page)
-    assert chosen == ("D971", "D971 · Guadeloupe")
+    assert chosen == ("D0971", "D0971 · Guadeloupe")
 
 
 async def test_what_is_fetched_first_is_an_archive(served: ServedMirror) -> None:

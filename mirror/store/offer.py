@@ -316,6 +316,14 @@ class Offer:
         ).fetchone()
         return self._sub(row) if row is not None else None
 
+    def has_sub(self, upstream: str, resource: str, sub_resource: str) -> bool:
+        """Whether an edition is offered."""
+        row = self.connection.execute(
+            f"SELECT 1 FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.resource = ? AND s.sub_resource = ?",
+            (upstream, resource, sub_resource),
+        ).fetchone()
+        return row is not None
+
     def subs_by_id(self, ids: Sequence[int]) -> list[OfferedSub]:
         """The editions with these ids of the index, in this order."""
         rows = self.connection.execute(

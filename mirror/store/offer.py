@@ -372,7 +372,7 @@ class Offer:
     # -- files
 
     def files(self, sub_id: int, *, limit: int | None = None, offset: int = 0, by_name: bool = False) -> list[OfferedFile]:
-        """The files of an edition, by their names or in upstream's order, which is none; those that it no longer lists come last."""
+        """The files of an edition, by their names or in upstream's order, which is none (those no longer listed come last)."""
         order = "f.file" if by_name else "l.position IS NULL, l.position, f.file"
         rows = self.connection.execute(
             f"{_FILE} ORDER BY {order} LIMIT ? OFFSET ?",

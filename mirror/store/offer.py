@@ -316,13 +316,13 @@ class Offer:
         ).fetchone()
         return self._sub(row) if row is not None else None
 
-    def has_sub(self, upstream: str, resource: str, sub_resource: str) -> bool:
-        """Whether an edition is offered."""
-        row = self.connection.execute(
-            f"SELECT 1 FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.resource = ? AND s.sub_resource = ?",
-            (upstream, resource, sub_resource),
-        ).fetchone()
-        return row is not None
+    def offers(self, upstream: str, resource: str | None = None, sub_resource: str | None = None) -> bool:
+        """Whether an edition is offered, or any of a resource or upstream."""
+        columns = {"upstream": upstream, "resource": resource, "sub_resource": sub_resource}
+        asked = {column: value for column, value in columns.items() if value is not None}
+        where = " AND ".join([_OFFERED, *(f"s.{column} = ?" for column in asked)])
+        found = self.connection.execute(f"SELECT 1 FROM sub_resources s WHERE {where} LIMIT 1", (*asked.values(),)).fetchone()
+        return found is not None
 
     def subs_by_id(self, ids: Sequence[int]) -> list[OfferedSub]:
         """The editions with these ids of the index, in this order."""

@@ -166,12 +166,12 @@ def _run(run: RecordedRun, site: Site) -> Mapping[str, Any]:
 
 def _folders(offer: Offer, base: str) -> Callable[[Change], str | None]:
     """Says where what has changed can be had: the folder of the sub-resource, where there is one now."""
-    has_sub = cache(offer.has_sub)  # many changes are about the same few
+    offers = cache(offer.offers)  # many changes are about the same few
 
     def href(change: Change) -> str | None:
         if change.resource is None or change.sub_resource is None or change.change in _GONE:
             return None
-        if not has_sub(change.upstream, change.resource, change.sub_resource):
+        if not offers(change.upstream, change.resource, change.sub_resource):
             return None
         return base + path_of(change.upstream, "download", change.resource, change.sub_resource) + "/"
 

@@ -26,8 +26,8 @@ from .command import environment
 from .eventful import eventful_mirror
 from .mirrored import edition
 from .parked import FIRST, OTHER
-from .served import ServedMirror
-from .upstream import publish
+from .served import ServedMirror, served_mirror
+from .upstream import publish, simple_catalogue
 
 CONFIG = Path(__file__).parents[1] / "config" / "datasette.yaml"
 DATASETTE = shutil.which("datasette", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -145,6 +145,26 @@ async def test_every_query_and_table_answers_while_a_sync_writes(served: ServedM
     assert [row["file"] for row in rows["by_checksum"]] == [name]
     assert rows["parked"][0]["reason"].startswith("upstream is wrong")
     assert OTHER.id not in {row["sub_resource"] for row in rows["withdrawn"]}  # pruned since
+
+
+@needs_datasette
+async def test_the_data_are_under_no_licence_of_the_program(served: ServedMirror) -> None:
+    async with datasette(served.root) as found:
+        page = await found.page("/index")
+        assert "as stated by each publisher" in page
+        assert "EUPL" not in page
+
+
+@needs_datasette
+async def test_a_search_has_what_is_here_before_what_is_only_listed(tmp_path: Path) -> None:
+    async with served_mirror(tmp_path / "mirror", simple_catalogue(1, 6, 1), sync=False) as served:
+        served.mirror.tables = {"some": {"resources": ["*"], "edition": "latest"}}
+        await served.sync()
+        async with datasette(served.root) as found:
+            rows = (await found.get("/index/by_words.json", _shape="objects", words="bdalpha"))["rows"]
+        held = [row["files"] > 0 for row in rows]
+        assert set(held) == {True, False}
+        assert held == sorted(held, reverse=True)
 
 
 @needs_datasette

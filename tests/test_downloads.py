@@ -33,6 +33,9 @@ FILES = (
     SampleFile("odd type.bin", b"x", media_type="image/x; a, b"),
     *(SampleFile(name, name.encode()) for name in ODD_NAMES),
 )
+BY_NAME = sorted(file.name for file in FILES)
+"""As people look for them; the feed has them in another order."""
+
 FOLDER = f"/gpf/download/{RESOURCE}/{SUB}"
 
 
@@ -193,6 +196,7 @@ async def test_checksums_as_the_tools_check_them(served: ServedMirror) -> None:
         assert answer.status == 200
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
         lines = {line.split("  ", 1)[1]: line.split("  ", 1)[0] for line in answer.text.splitlines()}
+        assert list(lines) == BY_NAME
         assert lines == {file.name: digest(read(file.body)).hexdigest() for file in FILES}
         assert (await served.ask(f"{FOLDER}/{kind}", If_None_Match=answer.headers["ETag"])).status == 304
     assert (await served.ask(f"/gpf/download/{RESOURCE}/none/MD5SUMS")).status == 404
@@ -207,8 +211,8 @@ async def test_a_metalink_names_every_file_with_size_and_hashes(served: ServedMi
     root = etree.fromstring(answer.body)
     names = {"m": "urn:ietf:params:xml:ns:metalink"}
     found = root.xpath("m:file", namespaces=names)
-    assert [file.get("name") for file in found] == [file.name for file in FILES]
-    for element, file in zip(found, FILES, strict=True):
+    assert [file.get("name") for file in found] == BY_NAME
+    for element, file in zip(found, sorted(FILES, key=lambda file: file.name), strict=True):
         assert element.findtext("m:size", namespaces=names) == str(file.body.size)
         assert element.xpath("string(m:hash[@type='sha-256'])", namespaces=names) == sha256(file.body)
         assert element.xpath("string(m:hash[@type='md5'])", namespaces=names) == file.body.md5()
@@ -227,7 +231,7 @@ async def test_folders_have_plain_links(served: ServedMirror) -> None:
         assert (bare.status, bare.headers["Location"]) == (308, path)
     page = await served.ask(f"{FOLDER}/")
     links = etree.HTML(page.body).xpath("//a")
-    assert [link.text for link in links] == ["../", *(file.name for file in FILES), "MD5SUMS", "SHA256SUMS"]
+    assert [link.text for link in links] == ["../", *BY_NAME, "MD5SUMS", "SHA256SUMS"]
     for link in links[1:]:
         assert (await served.ask(f"{FOLDER}/{link.get('href')}")).status == 200
     for nothing in ("/gpf/download/NONE/", f"/gpf/download/{RESOURCE}/none/", "/none/download/", f"{FOLDER}/?page=2"):
@@ -242,7 +246,7 @@ async def test_a_long_folder_goes_on_on_another_page(served: ServedMirror, monke
         links = etree.HTML((await served.ask(f"{FOLDER}/{page}")).body).xpath("//a")
         page = links[-1].get("href") if links[-1].text == "more" else ""
         found += [link.text for link in links if link.text not in ("../", "more", "MD5SUMS", "SHA256SUMS")]
-    assert found == [file.name for file in FILES]
+    assert found == BY_NAME
 
 
 async def test_what_verify_found_wrong_is_not_to_be_had_until_it_is_mended(served: ServedMirror) -> None:

@@ -16,9 +16,10 @@ from lxml import etree
 
 from mirror.namespaces import ATOM
 from mirror.store.index import FILE
+from mirror.verifying import verify
 
 from .eventful import BROKEN, GONE, NEWER, REPLACED, eventful_mirror
-from .mirrored import rewritten
+from .mirrored import HASTE, rewritten
 from .parked import FIRST
 from .served import ServedMirror, served_mirror
 from .upstream import publish, simple_catalogue
@@ -230,3 +231,38 @@ async def test_what_xml_cannot_hold_breaks_no_feed(served: ServedMirror) -> None
     assert not feed.bozo
     root = etree.fromstring((await served.ask("/api/changes.atom")).body)
     assert "[31m & ]]>" in (root.findtext(f".//{{{ATOM}}}summary") or "")
+
+
+async def test_a_damaged_edition_has_no_folder_until_it_is_mended(served: ServedMirror) -> None:
+    """What came before of the same edition cannot be had there either; `href` never leads to nothing."""
+    about = {"resource": "BDALPHA", "sub_resource": FIRST.id}
+    name = FIRST.files[0].name
+    (served.root / "data" / "gpf" / "BDALPHA" / FIRST.id / name).write_bytes(b"#")
+    await verify(served.mirror.settings, full=True)
+    for repaired in (False, True):
+        if repaired:
+            await verify(served.mirror.settings, full=True, repair=True, patience=HASTE)
+        changes = (await served.ask("/api/changes?limit=1000")).json()["changes"]
+        ours = [change for change in changes if about.items() <= change.items() and change["change"] != "parked"]
+        assert {"published", "damaged"} <= {change["change"] for change in ours}
+        assert all((change["href"] is not None) is repaired for change in ours)
+        for change in changes:
+            if change["href"] is not None:
+                assert (await served.ask(change["href"])).status == 200, change
+    entries = feedparser.parse((await served.ask("/api/changes.atom?kind=damaged")).body).entries
+    assert [entry.title for entry in entries] == [f"damaged: BDALPHA/{FIRST.id}: {name}"]
+
+
+async def test_files_that_are_published_one_by_one_are_told_apart(tmp_path: Path) -> None:
+    """Of several that came together, the edition is named, and no file of them."""
+    catalogue = simple_catalogue(1, 1, 2)
+    for publishing in ("each", "whole"):
+        async with served_mirror(tmp_path / publishing, catalogue, sync=False) as served:
+            served.mirror.tables = {"all": {"resources": ["*"], "edition": "all", "publish": publishing}}
+            await served.sync()
+            titles = [entry.title for entry in feedparser.parse((await served.ask("/api/changes.atom")).body).entries]
+            (sub,) = catalogue.resources[0].listed
+            edition = f"published: BDALPHA/{sub.id}"
+            each = {f"{edition}: {file.name}" for file in sub.files}
+            assert set(titles) == (each if publishing == "each" else {edition})
+            assert len(titles) == len(set(titles))

@@ -44,6 +44,11 @@ def problem(status: int, text: str) -> web.Response:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Complete the headers of an answer that is about to be sent."""
+    complete(response)
+
+
+def complete(response: web.StreamResponse) -> None:
+    """Add what every answer has."""
     headers = response.headers
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)

@@ -16,6 +16,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from mirror.errors import ConfigError
+from mirror.serving.conversation import LARGEST_FIELD, LARGEST_LINE, Conversation
 from mirror.serving.progress import Progress, progress_of
 from mirror.settings.addresses import Address
 
@@ -35,7 +36,6 @@ _KEPT_ALIVE = 60.0  # seconds for the next one
 _MOVES_WITHIN = 60.0  # seconds within which some of an answer has to arrive
 _BACKLOG = 1024  # connections that come at the same moment
 _STOP_WITHIN = 3.0  # seconds for answers under way
-_LARGEST_HEAD = 8190  # bytes of a line or header
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -44,16 +44,7 @@ class Listener:
 
     def __init__(self, app: web.Application, address: Address) -> None:
         app.middlewares.insert(0, self._heard)
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=_LOGGER,
-            handle_signals=False,
-            keepalive_timeout=_KEPT_ALIVE,
-            shutdown_timeout=_STOP_WITHIN,
-            max_line_size=_LARGEST_HEAD,
-            max_field_size=_LARGEST_HEAD,
-        )
+        self._runner = web.AppRunner(app, access_log=None, logger=_LOGGER, handle_signals=False, shutdown_timeout=_STOP_WITHIN)
         self._address = address
         self._server: asyncio.Server | None = None
         self._silent: set[Any] = set()
@@ -106,7 +97,15 @@ class Listener:
             self._count_anew()
             if self._held[origin] >= _MOST_OF_ONE:
                 return None
-        handler = server()
+        handler = Conversation(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=_LOGGER,
+            logger=_LOGGER,
+            keepalive_timeout=_KEPT_ALIVE,
+            max_line_size=LARGEST_LINE,
+            max_field_size=LARGEST_FIELD,
+        )
         if origin is not None:
             self._origins[handler] = origin
             self._held[origin] += 1

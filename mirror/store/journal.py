@@ -33,6 +33,10 @@ REPLACED = "*; * in the place of other bytes"
 """A glob on what an event `published` says where files took the place of others."""
 
 
+ONE_FILE = "1 file,"
+"""How what an event `published` says begins where it is about the file that it names, and no other."""
+
+
 def publication_text(files: int, size: int, replaced: int) -> str:
     """What an event `published` says: how many files came, their bytes, and how many of them took the place of others."""
     text = f"{count_text(files, 'file')}, {size} bytes"

@@ -301,6 +301,14 @@ class Offer:
         ).fetchone()
         return self._sub(row) if row is not None else None
 
+    def offers(self, upstream: str, resource: str | None = None, sub_resource: str | None = None) -> bool:
+        """Whether an edition is offered, or any of a resource or upstream."""
+        columns = {"upstream": upstream, "resource": resource, "sub_resource": sub_resource}
+        asked = {column: value for column, value in columns.items() if value is not None}
+        where = " AND ".join([_OFFERED, *(f"s.{column} = ?" for column in asked)])
+        found = self.connection.execute(f"SELECT 1 FROM sub_resources s WHERE {where} LIMIT 1", (*asked.values(),)).fetchone()
+        return found is not None
+
     def subs_by_id(self, ids: Sequence[int]) -> list[OfferedSub]:
         """The editions with these ids of the index, in this order."""
         rows = self.connection.execute(

@@ -10,6 +10,7 @@ from lxml import etree
 
 from mirror.namespaces import ATOM, ATOM_TYPE, XML
 from mirror.store.history import Change
+from mirror.store.journal import ONE_FILE
 from mirror.version import __version__
 
 _OURS = uuid.UUID("7ed20605-f8bd-541a-a17c-742b74abc991")  # made once; all ids of ours derive from it
@@ -58,9 +59,16 @@ def written(feed: Feed) -> bytes:
 
 def _title(change: Change) -> str:
     about = "/".join(part for part in (change.resource, change.sub_resource) if part) or change.upstream
-    # Of a publication the first file stands for all; of the others it is the one that the change is about.
-    named = f": {change.file}" if change.file and change.change in ("parked", "damaged", "set-aside") else ""
-    return f"{change.change}: {about}{named}"
+    return (
+        f"{change.change}: {about}: {change.file}"
+        if change.file and not _stands_for_others(change)
+        else f"{change.change}: {about}"
+    )
+
+
+def _stands_for_others(change: Change) -> bool:
+    """Of a publication of several files one stands for all; else it is the one that the change is about."""
+    return change.change in ("published", "replaced", "adopted") and not change.message.startswith(ONE_FILE)
 
 
 def _add(parent: etree._Element, name: str, text: str | None = None, **attributes: str) -> etree._Element:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -87,7 +88,8 @@ def changes_handler(site: Site) -> Callable[[web.Request], Any]:
         def make(offer: Offer) -> Document:
             page = changes_after(offer.connection, _place(offer.connection, since), kinds=kinds, limit=limit)
             link = _link(base, "/api/changes", given, since=str(page.cursor)) if page.more else None
-            found = [_change(change, base) for change in page.found]
+            href = _folders(offer, base)
+            found = [{**change._asdict(), "href": href(change)} for change in page.found]
             return _json({"changes": found, "cursor": str(page.cursor), "next": link})
 
         return await _answer(request, site, (base, str(since), limit, kinds), make)
@@ -111,7 +113,8 @@ def feed_handler(site: Site) -> Callable[[web.Request], Any]:
             found, more = newest_changes(offer.connection, after, before=before, kinds=kinds, limit=limit)
             here = _link(base, "/api/changes.atom", given)
             older = _link(base, "/api/changes.atom", given, before=str(found[-1].id)) if more else None
-            entries = [(change, _page(change, base), _href(change, base)) for change in found]
+            href = _folders(offer, base)
+            entries = [(change, _page(change, base), href(change)) for change in found]
             feed = Feed(history_id(offer.connection), here, base + "/", older, entries)
             return Document(written(feed), "application/atom+xml; charset=utf-8")
 
@@ -161,15 +164,18 @@ def _run(run: RecordedRun, site: Site) -> Mapping[str, Any]:
     return found
 
 
-def _change(change: Change, base: str) -> Mapping[str, Any]:
-    return {**change._asdict(), "href": _href(change, base)}
+def _folders(offer: Offer, base: str) -> Callable[[Change], str | None]:
+    """Says where what has changed can be had: the folder of the sub-resource, where there is one now."""
+    offers = cache(offer.offers)  # many changes are about the same few
 
+    def href(change: Change) -> str | None:
+        if change.resource is None or change.sub_resource is None or change.change in _GONE:
+            return None
+        if not offers(change.upstream, change.resource, change.sub_resource):
+            return None
+        return base + path_of(change.upstream, "download", change.resource, change.sub_resource) + "/"
 
-def _href(change: Change, base: str) -> str | None:
-    """Where what has changed can be had: the folder of the sub-resource, as there is one for each."""
-    if change.resource is None or change.sub_resource is None or change.change in _GONE:
-        return None
-    return base + path_of(change.upstream, "download", change.resource, change.sub_resource) + "/"
+    return href
 
 
 def _page(change: Change, base: str) -> str:

@@ -98,7 +98,7 @@ _CHANGE = _object(
         "file": _or_null(_TEXT, "The first of the files, of a publication."),
         "message": _TEXT,
         "run": _or_null(_COUNT, "The `id` of the run in which it happened."),
-        "href": _or_null(_TEXT, "The folder of the sub-resource in this mirror; null where nothing is to be had there."),
+        "href": _or_null(_TEXT, "The folder of the sub-resource in this mirror; null where nothing is to be had there now."),
     }
 )
 _STATUS = _object(

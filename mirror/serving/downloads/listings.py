@@ -61,7 +61,7 @@ def metalink(offer: Offer, base: str, upstream: str, resource: str, sub_resource
     ]
     if found.changed_at:
         lines.append(f"  <updated>{xml_escape(found.changed_at[:19])}Z</updated>\n")
-    for file in offer.files(found.id):
+    for file in offer.files(found.id, by_name=True):
         lines += (
             f"  <file name={quoteattr(file.remote.name)}>\n    <size>{file.size}</size>\n",
             f'    <hash type="sha-256">{file.sha256}</hash>\n' if file.sha256 else "",
@@ -91,7 +91,7 @@ def folder_of_sub(offer: Offer, upstream: str, resource: str, sub_resource: str,
     found = offer.sub(upstream, resource, sub_resource)
     if found is None:
         return None
-    files = offer.files(found.id, limit=PAGE_SIZE + 1, offset=(page - 1) * PAGE_SIZE)
+    files = offer.files(found.id, limit=PAGE_SIZE + 1, offset=(page - 1) * PAGE_SIZE, by_name=True)
     if not files and page > 1:
         return None
     lines = [Line(_beside(f.remote.name), f.remote.name, f.fetched_at, f.size) for f in files[:PAGE_SIZE]]
@@ -104,7 +104,7 @@ def folder_of_sub(offer: Offer, upstream: str, resource: str, sub_resource: str,
 
 def _files(offer: Offer, upstream: str, resource: str, sub_resource: str) -> Sequence[OfferedFile] | None:
     found = offer.sub(upstream, resource, sub_resource)
-    return offer.files(found.id) if found is not None else None
+    return offer.files(found.id, by_name=True) if found is not None else None
 
 
 def _folder(path: str, lines: Iterable[Line], *, above: bool = True, following: int | None = None) -> Document:

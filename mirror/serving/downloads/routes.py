@@ -13,6 +13,7 @@ from secrets import token_hex
 from aiohttp import web
 
 from mirror.events import Note
+from mirror.serving.absent import not_here
 from mirror.serving.answers import Document, respond
 from mirror.serving.downloads import listings
 from mirror.serving.downloads.conditions import Outcome, outcome_of, range_holds
@@ -48,7 +49,7 @@ def download_routes(site: Site) -> list[web.RouteDef]:
         if answer is None and place.name in (listings.MD5SUMS, listings.SHA256SUMS):
             answer = await document(request, lambda offer: listings.checksums(offer, *place.parts))
         if answer is None:
-            raise web.HTTPNotFound
+            raise await not_here(site, *place.parts)
         return answer
 
     async def get_folder(request: web.Request) -> web.StreamResponse:
@@ -65,7 +66,10 @@ def download_routes(site: Site) -> list[web.RouteDef]:
                     return listings.folder_of_sub(offer, upstream, resource, sub_resource, page)
             return None
 
-        return respond(request, await site.answers.get(("folder", ids, page), make))
+        found = await site.answers.get(("folder", ids, page), make)
+        if found is None:
+            raise await not_here(site, *ids)
+        return respond(request, found)
 
     async def get_metalink(request: web.Request) -> web.StreamResponse:
         upstream, resource, name = (request.match_info[name] for name in ("upstream", "resource", "sub_resource"))
@@ -77,14 +81,13 @@ def download_routes(site: Site) -> list[web.RouteDef]:
             )
             if found is not None:
                 return respond(request, found)
-        return to_folder(request)
-
-    def to_folder(request: web.Request) -> web.StreamResponse:
-        ids = [request.match_info[name] for name in ("upstream", "resource", "sub_resource") if name in request.match_info]
-        raise web.HTTPPermanentRedirect(f"{site.prefix()}{path_of(ids[0], 'download', *ids[1:])}/")
+        return await get_bare(request)
 
     async def get_bare(request: web.Request) -> web.StreamResponse:
-        return to_folder(request)
+        ids = [request.match_info[name] for name in ("upstream", "resource", "sub_resource") if name in request.match_info]
+        if not await site.readers.ask(lambda offer: offer.offers(*ids)):
+            raise await not_here(site, *ids)
+        raise web.HTTPPermanentRedirect(f"{site.prefix()}{path_of(ids[0], 'download', *ids[1:])}/")
 
     async def document(request: web.Request, make: Callable[[Offer], Document | None]) -> web.StreamResponse | None:
         found = await site.answers.get(("sums", *request.match_info.values()), make)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from mirror.namespaces import ATOM_TYPE
+from mirror.serving.absent import not_here
 from mirror.serving.answers import Document, respond
 from mirror.serving.geoplateforme.asked import NotUnderstood, asked_of
 from mirror.serving.geoplateforme.pages import page
@@ -41,7 +42,10 @@ def geoplateforme_routes(site: Site) -> list[web.RouteDef]:
             return Document(to_xml(document), f"{ATOM_TYPE};charset=UTF-8", vary="Accept")
 
         lane: Lane = "listings" if asked.polygon is None else "costly"
-        return respond(request, await site.answers.get(("geoplateforme", origin, base, ids, asked, json), make, lane))
+        document = await site.answers.get(("geoplateforme", origin, base, ids, asked, json), make, lane)
+        if document is None:
+            raise await not_here(site, upstream, *ids)
+        return respond(request, document)
 
     return [
         web.get("/{upstream:[^/]+}/capabilities", get_page),

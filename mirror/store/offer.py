@@ -305,7 +305,7 @@ class Offer:
         """Whether an edition is offered, or any of a resource or upstream."""
         columns = {"upstream": upstream, "resource": resource, "sub_resource": sub_resource}
         asked = {column: value for column, value in columns.items() if value is not None}
-        where = " AND ".join([_OFFERED, *(f"s.{column} = ?" for column in asked)])
+        where = " AND ".join([OFFERED, *(f"s.{column} = ?" for column in asked)])
         found = self.connection.execute(f"SELECT 1 FROM sub_resources s WHERE {where} LIMIT 1", (*asked.values(),)).fetchone()
         return found is not None
 

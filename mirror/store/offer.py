@@ -203,8 +203,7 @@ class Offer:
     def _described(self, upstream: str, resource: str | None) -> Iterable[_Described]:
         one = "" if resource is None else " AND s.resource = ?"
         values = [upstream, *([] if resource is None else [resource])]
-        # Editions that are alike in their codes are put together first: there are few such groups, whatever there is of editions.
-        # LEFT JOIN as it keeps the order of the tables: without statistics, all footprints would be gone through for each resource.
+        # Editions that are alike in their codes are put together: such groups are few. LEFT JOIN keeps the order of the tables.
         groups: dict[str, list[sqlite3.Row]] = {}
         for row in self.connection.execute(
             "SELECT s.resource, s.zones, s.formats, s.crs, s.resolutions, min(s.edition_date) AS first, "

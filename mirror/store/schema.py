@@ -359,5 +359,6 @@ _LARGE = """
 CREATE INDEX sub_resources_offered ON sub_resources (
     upstream, resource, crs, formats, zones, resolutions, sub_resource, latest, series, edition_date, changed_at, withdrawn_at,
     stored_files, stored_bytes, complete
-) WHERE complete = 1 AND stored_files > 0
+) WHERE complete = 1 AND stored_files > 0;;
+ANALYZE sub_resources  -- beside statistics of the older indexes alone, the new one would be taken for pages of a listing too
 """

@@ -65,10 +65,12 @@ class Source:
     def __init__(self) -> None:
         self.go = threading.Semaphore(0)
         self.made = 0
+        self.begun = threading.Event()
         self.ended = threading.Event()
         self.fails: Exception | None = None
 
     def __call__(self, is_given_up: Callable[[], bool]) -> Iterator[str]:
+        self.begun.set()
         try:
             while not is_given_up():
                 if self.go.acquire(timeout=0.01):
@@ -131,8 +133,7 @@ async def test_who_goes_before_an_answer_has_begun_makes_room_for_others() -> No
     async with sending(source, spools) as url:
         raw = await connect(url)
         raw.writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-        while spools.under_way == 0:
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(source.begun.wait, 20)
         raw.writer.transport.abort()
         assert await asyncio.to_thread(source.ended.wait, 20)
         assert (spools.under_way, source.made) == (0, 0)

@@ -119,7 +119,7 @@ def test_a_reload_takes_what_can_be_taken(mirror: Path, upstream: FakeUpstream) 
 def test_it_listens_where_the_command_line_says_also_after_a_reload(mirror: Path, upstream: FakeUpstream) -> None:
     """The log names that address first, and then the one that links start with."""
     configure(mirror, upstream, '[serve]\nlisten = "192.0.2.1:1"\npublic_url = "https://sig.example.org/m"\n')
-    with running(mirror, "--listen", "127.0.0.1:0", command_="serve") as server:
+    with running(mirror, command_="serve --listen 127.0.0.1:0") as server:
         said = server.wait_log("serves the mirror at")
         found = re.search(r"serves the mirror at (http://127\.0\.0\.1:\d+)/, seen as https://sig\.example\.org/m/", said)
         assert found

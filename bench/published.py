@@ -89,7 +89,7 @@ def _hold(
     holdings.record(unit.id, unit.sub.updated, stored(files), at=at)
     digest = catalogue.unit(upstream, unit.sub.resource, unit.sub.id).files_digest or ""
     size = sum(file.size or 0 for file in files)
-    holdings.settle(unit.id, settled_key(digest, ()), stamp, files=len(files), size=size)
+    holdings.settle(unit.id, settled_key(digest, ()), stamp, files=len(files), size=size, at=at)
 
 
 def _files(dialect: Geoplateforme, resource: SampleResource, sub: SubResource, base: str) -> tuple[RemoteFile, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
 
@@ -105,6 +106,22 @@ def _footprint(positions: Sequence[Position]) -> Footprint | None:
         return None
     rings = split_rings(positions)
     return Footprint(rings) if rings else None
+
+
+def around(boxes: Iterable[BBox | None]) -> BBox | None:
+    """The box around boxes; None around none."""
+    found = [box for box in boxes if box is not None]
+    if not found:
+        return None
+    wests, souths, easts, norths = zip(*found, strict=True)
+    return min(wests), min(souths), max(easts), max(norths)
+
+
+@lru_cache(maxsize=1024)
+def rectangle(box: BBox) -> Footprint:
+    """A box as a footprint."""
+    west, south, east, north = box
+    return Footprint((((west, south), (east, south), (east, north), (west, north), (west, south)),))
 
 
 def intersects(footprint: Footprint, bbox: BBox) -> bool:

@@ -202,14 +202,14 @@ async def test_lines_to_copy_are_quoted(tmp_path: Path) -> None:
     """For a shell, each is one word; the snippet is TOML, and its globs mean this resource and edition and nothing else."""
     async with served_mirror(tmp_path / "root", hostile_catalogue()) as served:
         page = await served.ask(f"/gpf/{quote(f'R {ODD}', safe='')}/{quote(ODD, safe='')}")
-        *lines, snippet = code_blocks(page)
+        *lines, upstream, subscription = code_blocks(page)
         assert any(line.startswith("curl -fLO ") for line in lines)
         assert not any("$(" in line.replace("'$(", "") for line in lines)
-        config = tomllib.loads(snippet)
+        config = tomllib.loads(upstream + subscription)
         (name,) = config["subscription"]
         settings = from_mapping({"root": str(tmp_path / "other"), **config}, tmp_path, {})
         wanted = settings.subscription[name]
-        assert settings.upstream["gpf"].url == f"{served.url}/gpf/capabilities"
+        assert settings.upstream[wanted.upstream].url == f"{served.url}/gpf/capabilities"
         assert matches(f"R {ODD}", wanted.resources)
         assert not matches(f"R {ODD}x".replace("*?", "zz"), wanted.resources)
         assert matches(ODD, wanted.sub_resources or ())

@@ -86,7 +86,7 @@ async def test_a_search_by_hand(browser: Browser, served: ServedMirror) -> None:
         await page.get_by_label("Format").select_option("SHP")
         await page.get_by_role("button", name="Apply").click()
         await page.wait_for_url("**/?q=savoie&format=SHP")
-        await expect(page.get_by_role("heading", level=2)).to_have_text("1 resource with 3 editions that match")
+        await expect(page.locator("#results-title")).to_have_text("1 resource with 3 editions that match")
         await page.get_by_role("link", name="BD TOPO®").click()
         await expect(page.get_by_role("row")).to_have_count(4)
         await page.get_by_role("link", name="Edition", exact=True).click()
@@ -206,7 +206,7 @@ async def test_all_is_there_without_scripts(browser: Browser, served: ServedMirr
         await looked.open("/")
         await page.get_by_role("searchbox").fill("bdtopo")
         await page.keyboard.press("Enter")
-        await page.wait_for_url("**/?q=bdtopo&**")
+        await page.wait_for_url("**/?q=bdtopo")
         await page.get_by_role("link", name="BD TOPO®").click()
         await expect(page.get_by_role("img", name="Map of Guadeloupe and Martinique: 1 area")).to_be_visible()
         await expect(page.get_by_role("combobox", name="Go to")).to_be_hidden()
@@ -216,3 +216,40 @@ async def test_all_is_there_without_scripts(browser: Browser, served: ServedMirr
         await page.get_by_text("MD5, SHA-256").click()
         await expect(page.get_by_text("SHA-256", exact=True)).to_be_visible()
         looked.hears_nothing()
+
+
+async def test_on_a_telephone_no_column_is_cut(browser: Browser, served: ServedMirror) -> None:
+    """Tables are cards: nothing is wider than the window, sums that are opened included."""
+    async with looking(browser, served.url, width=390, locale="fr-FR") as looked:
+        for path in (VOLUMES, "/-/status"):
+            await looked.open(path)
+            for summary in await looked.page.locator("main summary").all():
+                await summary.click()
+            cut = await looked.page.evaluate(
+                "[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).length"
+            )
+            assert cut == 0, path
+            assert await looked.overflow() <= 0
+
+
+async def test_the_way_to_the_content_hides_nothing(browser: Browser, served: ServedMirror) -> None:
+    async with looking(browser, served.url) as looked:
+        await looked.open("/")
+        await looked.page.keyboard.press("Tab")
+        skip = await looked.page.get_by_role("link", name="To the content").bounding_box()
+        brand = await looked.page.locator(".brand").bounding_box()
+        assert skip is not None
+        assert brand is not None
+        assert skip["y"] + skip["height"] <= brand["y"]
+
+
+async def test_a_map_of_one_department_shows_where_it_is(browser: Browser, served: ServedMirror) -> None:
+    """All of the territory around it, and its name."""
+    async with looking(browser, served.url) as looked:
+        await looked.open(EDITION)
+        canvas, shape = looked.page.locator(".canvas"), looked.page.locator(".canvas path.shape")
+        await expect(looked.page.locator(".leaflet-tooltip")).to_have_text("Isère")
+        whole, department = await canvas.bounding_box(), await shape.bounding_box()
+        assert whole is not None
+        assert department is not None
+        assert department["width"] < whole["width"] / 5

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from mirror.observing.health import CODES, Health, Reason
 from mirror.phrases import phrase
 from mirror.serving.origin import Origin
 from mirror.serving.pages.asked import asked_of
@@ -109,6 +110,7 @@ async def test_everything_that_pages_say_is_a_message(tmp_path: Path) -> None:
         last = await served.site.readers.ask(lambda offer: runs(offer, limit=9))
         standing = status_facts(served.site)
         transfer = {"file": sub.id, "size": 10, "done": 5, "bytes_per_second": 10.0, "eta": 3.0}
+        standing["health"] = Health(tuple(Reason(code, "403", upstream="gpf") for code in CODES))
         standing["live"] = {
             "run": {
                 "subscriptions": ["all"],
@@ -134,7 +136,18 @@ async def test_everything_that_pages_say_is_a_message(tmp_path: Path) -> None:
         page = render("status.html", MARKED, "", "/-/status", **standing, runs=last, charts=charts(last))
         assert forgotten(page, data) == set()
         page = render(
-            "error.html", MARKED, "", "/", title=phrase("Search"), text=phrase("Search"), status=404, detail="", missing=True
+            "error.html",
+            MARKED,
+            "",
+            "/",
+            title=phrase("Search"),
+            text=phrase("Search"),
+            status=404,
+            detail="",
+            known=False,
+            missing=True,
+            asked_for="later",
+            upstreams=("gpf",),
         )
         assert forgotten(page, data) == set()
         assert re.search("⟦", page.decode())

@@ -52,6 +52,10 @@ class Answers:
         self._bytes = 0
         self._making: dict[Hashable, asyncio.Task[Document | None]] = {}
 
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._kept)
+
     async def get(self, key: Hashable, make: Callable[[Offer], Document | None], lane: Lane = "listings") -> Document | None:
         """The document, or None where `make` finds that there is none. Raises what `Readers.ask` and `make` raise.
 

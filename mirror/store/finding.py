@@ -26,6 +26,7 @@ Column = Literal["edition", "zone", "format", "crs", "size", "updated", "id"]
 MOST_FOUND = 50_000
 """Editions that one search looks at; of what matches beyond, nothing is said but that there is more."""
 
+_MOST_ORDERED = 2000  # editions that are put in order while somebody types
 _TAKES_AT_MOST = 3.0  # seconds
 _STEPS = 20_000  # of SQLite's machine, between two looks at the clock
 _OFFERED = "s.complete = 1 AND s.stored_files > 0"
@@ -203,12 +204,17 @@ def grounds(offer: Offer, sought: Sought, *, limit: int) -> list[Ground]:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """An edition that is wanted and not all here, or not sound; `reason` is that of one of its files, where there is one."""
+    """An edition that is wanted and not all here, or not sound.
+
+    `here` are the files of it that are sound, `damaged` those that `verify` has found gone or wrong; `reason` is why one of its
+    files cannot be had, None where nobody has said so.
+    """
 
     sub_resource: str
     here: int
     listed: int | None
     reason: str | None
+    damaged: int
 
 
 def missing(offer: Offer, upstream: str, resource: str, *, limit: int) -> tuple[list[Missing], int]:
@@ -218,9 +224,13 @@ def missing(offer: Offer, upstream: str, resource: str, *, limit: int) -> tuple[
         "AND s.id IN (SELECT w.sub_resource_id FROM wanted w)"
     )
     total = offer.connection.execute(f"SELECT count(*) FROM sub_resources s WHERE {where}", (upstream, resource)).fetchone()[0]
+    damaged = (
+        "(SELECT count(*) FROM stored_files f WHERE f.sub_resource_id = s.id AND f.verified_at IS NULL AND NOT EXISTS "
+        "(SELECT 1 FROM announced_files a WHERE a.sub_resource_id = s.id AND a.file = f.file))"
+    )
     rows = offer.connection.execute(
-        "SELECT s.sub_resource, s.stored_files, s.listed_files, "
-        "(SELECT p.reason FROM parked_files p WHERE p.sub_resource_id = s.id LIMIT 1) "
+        f"SELECT s.sub_resource, s.stored_files - {damaged}, s.listed_files, "
+        f"(SELECT p.reason FROM parked_files p WHERE p.sub_resource_id = s.id LIMIT 1), {damaged} "
         f"FROM sub_resources s WHERE {where} ORDER BY s.sub_resource LIMIT ?",
         (upstream, resource, limit),
     )
@@ -312,16 +322,26 @@ def suggested_resources(offer: Offer, text: str, *, limit: int) -> list[tuple[st
     return found
 
 
-def suggested_editions(offer: Offer, text: str, *, limit: int) -> list[tuple[str, str, str]]:
-    """Editions that a text finds: upstream, resource and id."""
+def suggested_editions(offer: Offer, text: str, *, limit: int) -> list[OfferedSub]:
+    """Editions that a text finds: those that are current before those that are superseded, the newest first."""
     if not (words := _words(text)):
         return []
+    # Of very many, the first that are found are put in order.
     rows = offer.connection.execute(
-        "SELECT s.upstream, s.resource, s.sub_resource FROM search CROSS JOIN sub_resources s ON s.id = search.rowid "
-        f"WHERE search MATCH ? AND {_OFFERED} LIMIT ?",
+        "SELECT id FROM (SELECT s.id, s.withdrawn_at, s.state, s.edition_date, s.sub_resource FROM search "
+        f"CROSS JOIN sub_resources s ON s.id = search.rowid WHERE search MATCH ? AND {_OFFERED} LIMIT {_MOST_ORDERED}) "
+        "ORDER BY withdrawn_at IS NOT NULL, state = 'superseded', edition_date DESC, sub_resource LIMIT ?",
         (match_of(words), limit),
     )
-    return [(row[0], row[1], row[2]) for row in rows]
+    return offer.subs_by_id([row[0] for row in rows])
+
+
+def title_of(offer: Offer, upstream: str, resource: str) -> str:
+    """The title of a resource; empty where it has none."""
+    row = offer.connection.execute(
+        "SELECT title FROM resources WHERE upstream = ? AND resource = ?", (upstream, resource)
+    ).fetchone()
+    return row[0] or "" if row is not None else ""
 
 
 def _offers(offer: Offer, upstream: str, resource: str) -> bool:

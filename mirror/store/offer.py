@@ -13,17 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from mirror.errors import MirrorError
-from mirror.geometry import footprint_from_text
-from mirror.model import BBox, Footprint, RemoteFile, Resource, Ring, SubResource, Term
-from mirror.planning.series import edition_order
+from mirror.geometry import around, footprint_from_text, rectangle
+from mirror.model import BBox, Footprint, RemoteFile, Resource, SubResource, Term
 from mirror.planning.volumes import archive_of
 from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
-from mirror.store.rows import day_of, strings_of
+from mirror.store.rows import box_of, day_of, strings_of
 from mirror.vocabulary import fold_crs, fold_format, fold_zone, media_type_of
 
 Order = Literal["id", "title", "edition"]
@@ -31,7 +29,9 @@ Order = Literal["id", "title", "edition"]
 _STEPS = 20_000  # of SQLite's machine, well under a millisecond, until it is asked whether to go on
 _TOO_LONG = "this question takes too long; ask for less at once"
 
-_OFFERED = "s.complete = 1 AND s.stored_files > 0"
+OFFERED = "s.complete = 1 AND s.stored_files > 0"
+"""What makes an edition one that is offered, where `s` is its row; a partial index has the same words."""
+
 _FILE = """
 SELECT f.id, f.file, f.url, f.size, f.md5, f.sha256, f.fetched_at, f.verified_at, l.media_type, l.rel, l.contents, l.position
   FROM stored_files f LEFT JOIN listed_files l ON l.sub_resource_id = f.sub_resource_id AND l.file = f.file
@@ -173,7 +173,7 @@ class Offer:
 
     def upstreams(self) -> list[str]:
         """The upstreams of which anything is offered."""
-        rows = self.connection.execute(f"SELECT DISTINCT s.upstream FROM sub_resources s WHERE {_OFFERED} ORDER BY 1")
+        rows = self.connection.execute(f"SELECT DISTINCT s.upstream FROM sub_resources s WHERE {OFFERED} ORDER BY 1")
         return [row[0] for row in rows]
 
     def resources(self, upstream: str) -> list[OfferedResource]:
@@ -186,6 +186,15 @@ class Offer:
             return self._resource(row)
         return None
 
+    def titles(self, upstream: str) -> dict[str, str]:
+        """What each resource is called of which something is offered."""
+        rows = self.connection.execute(
+            "SELECT r.resource, r.title FROM resources r WHERE r.upstream = ? AND EXISTS (SELECT 1 FROM sub_resources s "
+            f"WHERE {OFFERED} AND s.upstream = r.upstream AND s.resource = r.resource) ORDER BY 1",
+            (upstream,),
+        )
+        return {row["resource"]: row["title"] for row in rows}
+
     def identifiers(self, upstream: str) -> dict[str, str]:
         """Under which code catalogues know each resource of an upstream, empty where it states none; offered or not."""
         rows = self.connection.execute("SELECT resource, identifier FROM resources WHERE upstream = ? ORDER BY 1", (upstream,))
@@ -195,30 +204,26 @@ class Offer:
         one = "" if resource is None else " AND s.resource = ?"
         values = [upstream, *([] if resource is None else [resource])]
         # Editions that are alike in their codes are put together first: there are few such groups, whatever there is of editions.
+        # LEFT JOIN as it keeps the order of the tables: without statistics, all footprints would be gone through for each resource.
         groups: dict[str, list[sqlite3.Row]] = {}
         for row in self.connection.execute(
             "SELECT s.resource, s.zones, s.formats, s.crs, s.resolutions, min(s.edition_date) AS first, "
             "max(s.edition_date) AS last, max(s.changed_at) AS changed_at, "
             "count(*) AS subs, sum(s.stored_files) AS files, sum(s.stored_bytes) AS size, "
-            f"min(s.withdrawn_at IS NOT NULL) AS withdrawn FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ?{one} "
-            "GROUP BY s.resource, s.zones, s.formats, s.crs, s.resolutions ORDER BY s.resource",
+            "min(s.withdrawn_at IS NOT NULL) AS withdrawn, "
+            "min(f.west) AS west, min(f.south) AS south, max(f.east) AS east, max(f.north) AS north "
+            "FROM sub_resources s LEFT JOIN footprints f ON f.sub_resource_id = s.id "
+            f"WHERE {OFFERED} AND s.upstream = ?{one} "
+            "GROUP BY s.resource, s.crs, s.formats, s.zones, s.resolutions ORDER BY s.resource",
             values,
         ):
             groups.setdefault(row["resource"], []).append(row)
-        boxes = {
-            row["resource"]: tuple(round(degrees, 4) for degrees in tuple(row)[1:])  # they are kept as 32-bit floats
-            for row in self.connection.execute(
-                "SELECT s.resource, min(f.west), min(f.south), max(f.east), max(f.north) FROM sub_resources s "
-                f"JOIN footprints f ON f.sub_resource_id = s.id WHERE {_OFFERED} AND s.upstream = ?{one} GROUP BY s.resource",
-                values,
-            )
-        }
         for name, alike in groups.items():
             row = self.connection.execute(
                 "SELECT * FROM resources WHERE upstream = ? AND resource = ?", (upstream, name)
             ).fetchone()
             if row is not None:
-                yield _Described(row, alike, boxes.get(name))
+                yield _Described(row, alike, around(map(box_of, alike)))
 
     def _resource(self, found: _Described) -> OfferedResource:
         row, alike = found.row, found.alike
@@ -237,7 +242,7 @@ class Offer:
                 formats=self._union(row["upstream"], "format", alike),
                 crs=self._union(row["upstream"], "crs", alike),
                 resolutions=self._union(row["upstream"], "resolution", alike),
-                footprint=_rectangle(found.box) if found.box else None,
+                footprint=rectangle(found.box) if found.box else None,
                 identifier=row["identifier"],
             ),
             changed_at,
@@ -288,30 +293,10 @@ class Offer:
         rows = self.connection.execute(f"SELECT s.* FROM sub_resources s WHERE {where} {ordered} {window}", values)
         return [self._sub(row) for row in rows], total
 
-    def newest(self, upstream: str, resource: str) -> list[OfferedSub]:
-        """The newest edition of each series, in the order of the ids.
-
-        Where `verify` has found that one wrong, it is the one before until the next sync: what is marked as the newest is not
-        offered, and the series would seem to be gone.
-        """
-        found, _ = self.subs(upstream, resource, Narrowing(latest=True))
-        there = {one.series for one in found}
-        rows = self.connection.execute(
-            f"SELECT s.id, s.series FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.resource = ?",
-            (upstream, resource),
-        )
-        others: dict[str, OfferedSub] = {}
-        for lacking in [row["id"] for row in rows if row["series"] not in there]:
-            one = self._sub(self.connection.execute("SELECT * FROM sub_resources WHERE id = ?", (lacking,)).fetchone())
-            best = others.setdefault(one.series, one)
-            if edition_order(best.sub) < edition_order(one.sub):
-                others[one.series] = one
-        return sorted([*found, *others.values()], key=lambda one: one.sub.id) if others else found
-
     def sub(self, upstream: str, resource: str, sub_resource: str) -> OfferedSub | None:
         """One edition; None where it is not offered."""
         row = self.connection.execute(
-            f"SELECT s.* FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.resource = ? AND s.sub_resource = ?",
+            f"SELECT s.* FROM sub_resources s WHERE {OFFERED} AND s.upstream = ? AND s.resource = ? AND s.sub_resource = ?",
             (upstream, resource, sub_resource),
         ).fetchone()
         return self._sub(row) if row is not None else None
@@ -320,7 +305,7 @@ class Offer:
         """Whether an edition is offered, or any of a resource or upstream."""
         columns = {"upstream": upstream, "resource": resource, "sub_resource": sub_resource}
         asked = {column: value for column, value in columns.items() if value is not None}
-        where = " AND ".join([_OFFERED, *(f"s.{column} = ?" for column in asked)])
+        where = " AND ".join([OFFERED, *(f"s.{column} = ?" for column in asked)])
         found = self.connection.execute(f"SELECT 1 FROM sub_resources s WHERE {where} LIMIT 1", (*asked.values(),)).fetchone()
         return found is not None
 
@@ -335,7 +320,7 @@ class Offer:
     def series(self, upstream: str, series: str, *, limit: int, but: int) -> list[OfferedSub]:
         """The editions of a series, the newest first, without the one with the id `but`."""
         rows = self.connection.execute(
-            f"SELECT s.* FROM sub_resources s WHERE {_OFFERED} AND s.upstream = ? AND s.series = ? AND s.id <> ? "
+            f"SELECT s.* FROM sub_resources s WHERE {OFFERED} AND s.upstream = ? AND s.series = ? AND s.id <> ? "
             "ORDER BY s.edition_date DESC, s.sub_resource DESC LIMIT ?",
             (upstream, series, but, limit),
         )
@@ -354,10 +339,10 @@ class Offer:
                 row["abstract"],
                 newer(row["updated"], republished) if republished else row["updated"],
                 day_of(row["edition_date"]),
-                zones=self._terms(upstream, "zone", strings_of(row["zones"])),
-                formats=self._terms(upstream, "format", strings_of(row["formats"])),
-                crs=self._terms(upstream, "crs", strings_of(row["crs"])),
-                resolutions=self._terms(upstream, "resolution", strings_of(row["resolutions"])),
+                zones=self.terms(upstream, "zone", strings_of(row["zones"])),
+                formats=self.terms(upstream, "format", strings_of(row["formats"])),
+                crs=self.terms(upstream, "crs", strings_of(row["crs"])),
+                resolutions=self.terms(upstream, "resolution", strings_of(row["resolutions"])),
                 footprint=footprint_from_text(row["footprint"]) if row["footprint"] else None,
             ),
             row["series"],
@@ -372,7 +357,7 @@ class Offer:
     # -- files
 
     def files(self, sub_id: int, *, limit: int | None = None, offset: int = 0, by_name: bool = False) -> list[OfferedFile]:
-        """The files of an edition, by their names or in upstream's order, which is none (those no longer listed come last)."""
+        """The files of an edition, by their names or in upstream's order (which is none); what it no longer lists comes last."""
         order = "f.file" if by_name else "l.position IS NULL, l.position, f.file"
         rows = self.connection.execute(
             f"{_FILE} ORDER BY {order} LIMIT ? OFFSET ?",
@@ -398,7 +383,8 @@ class Offer:
         rows = self.connection.execute("SELECT code, label FROM terms WHERE upstream = ? AND kind = ?", (upstream, kind))
         return [(row["code"], row["label"]) for row in rows]
 
-    def _terms(self, upstream: str, kind: str, codes: Iterable[str]) -> tuple[Term, ...]:
+    def terms(self, upstream: str, kind: str, codes: Iterable[str]) -> tuple[Term, ...]:
+        """Codes of a kind with their labels; those have none that upstream has never said what they mean."""
         if self._labels is None:
             rows = self.connection.execute("SELECT upstream, kind, code, label FROM terms")
             self._labels = {(row["upstream"], row["kind"], row["code"]): row["label"] for row in rows}
@@ -406,7 +392,7 @@ class Offer:
 
     def _union(self, upstream: str, kind: str, alike: Sequence[sqlite3.Row]) -> tuple[Term, ...]:
         column = kind if kind == "crs" else f"{kind}s"
-        return self._terms(upstream, kind, sorted({code for group in alike for code in strings_of(group[column])}))
+        return self.terms(upstream, kind, sorted({code for group in alike for code in strings_of(group[column])}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,7 +412,7 @@ def newer(published: str | None, changed_at: str) -> str | None:
 
 
 def _where(upstream: str, resource: str, narrowing: Narrowing) -> tuple[str, list[object]]:
-    parts = [_OFFERED, "s.upstream = ?", "s.resource = ?"]
+    parts = [OFFERED, "s.upstream = ?", "s.resource = ?"]
     values: list[object] = [upstream, resource]
     coded = (("zone", narrowing.zone, fold_zone), ("format", narrowing.format, fold_format), ("crs", narrowing.crs, fold_crs))
     for kind, code, fold in coded:
@@ -471,10 +457,3 @@ def _file(row: sqlite3.Row) -> OfferedFile:
         row["fetched_at"],
         row["verified_at"],
     )
-
-
-@lru_cache(maxsize=1024)
-def _rectangle(box: BBox) -> Footprint:
-    west, south, east, north = box
-    ring: Ring = ((west, south), (east, south), (east, north), (west, north), (west, south))
-    return Footprint((ring,))

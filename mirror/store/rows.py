@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import date
 from functools import lru_cache
 from sys import intern
 
 from mirror.geometry import footprint_to_text
-from mirror.model import Resource, SubResource, Term
+from mirror.model import BBox, Resource, SubResource, Term
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
 
 
@@ -42,6 +43,13 @@ def codes_text(entry: Resource | SubResource) -> tuple[str, str, str, str]:
 def ground_text(entry: Resource | SubResource) -> str | None:
     """The footprint as GeoJSON."""
     return footprint_to_text(entry.footprint) if entry.footprint else None
+
+
+def box_of(row: sqlite3.Row) -> BBox | None:
+    """The box that a row of `footprints`, or of several of them, says; the R-tree has it as 32-bit floats."""
+    if row["west"] is None:
+        return None
+    return round(row["west"], 4), round(row["south"], 4), round(row["east"], 4), round(row["north"], 4)
 
 
 def folded_terms(sub: SubResource) -> Iterable[tuple[str, tuple[Term, ...], Callable[[str], str]]]:

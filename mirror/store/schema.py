@@ -45,6 +45,12 @@ def m007_serving(db: Database) -> None:
     _execute(db, _SERVING)
 
 
+@migrations()
+def m008_large(db: Database) -> None:
+    """What is said of editions together is read without their rows, which footprints make long."""
+    _execute(db, _LARGE)
+
+
 def _execute(db: Database, statements: str) -> None:
     for statement in statements.split(";;"):
         db.execute(statement)
@@ -347,4 +353,11 @@ UPDATE sub_resources SET changed_at =
     (SELECT max(fetched_at) FROM stored_files f WHERE f.sub_resource_id = sub_resources.id) WHERE stored_files > 0;;
 CREATE INDEX sub_resources_by_change ON sub_resources (upstream, changed_at);;
 CREATE INDEX sub_resources_served ON sub_resources (upstream, resource, sub_resource) WHERE complete = 1 AND stored_files > 0
+"""
+
+_LARGE = """
+CREATE INDEX sub_resources_offered ON sub_resources (
+    upstream, resource, crs, formats, zones, resolutions, sub_resource, latest, series, edition_date, changed_at, withdrawn_at,
+    stored_files, stored_bytes, complete
+) WHERE complete = 1 AND stored_files > 0
 """

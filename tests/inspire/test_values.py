@@ -7,13 +7,12 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from mirror.model import SubResource
 from mirror.serving.inspire import representations
 from mirror.serving.inspire.crs import UNKNOWN, crs_uri
 from mirror.serving.inspire.datasets import codes_of
 from mirror.serving.inspire.service import Service
 from mirror.serving.origin import Origin
-from mirror.store.offer import OfferedSub
+from mirror.store.newest import Alike
 
 
 def test_files_are_linked_singly_as_far_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,15 +34,14 @@ def test_files_are_linked_singly_as_far_as_there_is_room(monkeypatch: pytest.Mon
 def test_pages_have_every_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where an edition is longer than a page."""
     monkeypatch.setattr(representations, "PAGE_FILES", 10)
-    sub = SubResource("R", "S", "")
     for counts in ([1], [10], [3, 25, 0, 2], [10, 10], [7, 7, 7, 7]):
-        subs = [OfferedSub(n, "gpf", sub, "s", "current", True, None, "2026", count, 0) for n, count in enumerate(counts)]
-        one = representations.Representation("http://example.org/", "", (), "", tuple(subs))
-        pages = [one.page(number) for number in range(1, one.pages + 1)]
+        alike = Alike(("[]", "[]"), (), (), len(counts), sum(counts), 0, "2026", withdrawn=False, withdrawn_at=None, box=None)
+        one = representations.Representation("http://example.org/", "", (), "", (alike,))
+        pages = [representations.page_of(enumerate(counts), number) for number in range(1, one.pages + 1)]
         assert all(0 < sum(limit for _, _, limit in page) <= 10 for page in pages)
-        files = [(found.id, at) for page in pages for found, offset, limit in page for at in range(offset, offset + limit)]
+        files = [(found, at) for page in pages for found, offset, limit in page for at in range(offset, offset + limit)]
         assert files == [(n, at) for n, count in enumerate(counts) for at in range(count)]
-        assert one.page(one.pages + 1) == []
+        assert representations.page_of(enumerate(counts), one.pages + 1) == []
 
 
 def test_a_code_is_that_of_the_catalogues_unless_it_would_not_tell() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from lxml import etree
 
@@ -11,10 +10,10 @@ from mirror.model import BBox, Footprint, Ring
 from mirror.namespaces import ATOM, ATOM_TYPE, GEORSS, INSPIRE_DLS, XML
 from mirror.serving.geoplateforme.spelling import MIRROR, degrees
 from mirror.serving.inspire.service import Service
-from mirror.store.offer import OfferedSub
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_MOST_POSITIONS = 100
+MOST_POSITIONS = 100
+"""Of a ring that is shown as it is."""
 
 
 def legal(text: str) -> str:
@@ -87,15 +86,13 @@ def box_polygon(entry: etree._Element, box: BBox | None) -> None:
         polygon(entry, ((west, south), (east, south), (east, north), (west, north), (west, south)))
 
 
-def footprint_polygon(entry: etree._Element, footprint: Footprint | None) -> None:
+def footprint_polygon(entry: etree._Element, footprint: Footprint | None, box: BBox | None) -> None:
     """Adds a footprint: its ring, or the box around it where there are several, as GeoRSS has one geometry for an entry."""
-    if footprint is None:
-        return
-    ring = footprint.rings[0]
-    if len(footprint.rings) == 1 and ring[0] == ring[-1] and 4 <= len(ring) <= _MOST_POSITIONS:
+    ring = footprint.rings[0] if footprint is not None and len(footprint.rings) == 1 else ()
+    if 4 <= len(ring) <= MOST_POSITIONS and ring[0] == ring[-1]:
         polygon(entry, ring)
     else:
-        box_polygon(entry, footprint.bbox)
+        box_polygon(entry, box)
 
 
 def box_attribute(box: BBox) -> str:
@@ -104,12 +101,11 @@ def box_attribute(box: BBox) -> str:
     return " ".join(map(degrees, (south, west, north, east)))
 
 
-def mark_withdrawn(entry: etree._Element, found: Iterable[OfferedSub]) -> None:
-    """Adds what the other API says of what upstream no longer has: ours, in our namespace."""
-    moments = [one.withdrawn_at for one in found if one.withdrawn_at]
+def mark_withdrawn(entry: etree._Element, moment: str | None) -> None:
+    """Adds what the other API says of what upstream no longer has, and since when: ours, in our namespace."""
     text(entry, "state", "withdrawn", MIRROR)
-    if moments:
-        text(entry, "withdrawnAt", max(moments), MIRROR)
+    if moment:
+        text(entry, "withdrawnAt", moment, MIRROR)
 
 
 def written(root: etree._Element) -> bytes:

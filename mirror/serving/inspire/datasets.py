@@ -33,19 +33,19 @@ def datasets(offer: Offer, upstream: str) -> list[Dataset]:
     """All data sets that are offered, in the order of their ids."""
     offered = offer.resources(upstream)
     codes = codes_of(offer.identifiers(upstream))
-    titles = Counter(_title(one) for one in offered)
-    return [
-        Dataset(one, codes[one.resource.id], title if titles[title] == 1 else f"{title} ({one.resource.id})")
-        for one in offered
-        for title in (_title(one),)
-    ]
+    titles = _titles({one.resource.id: one.resource.title for one in offered})
+    return [Dataset(one, codes[one.resource.id], titles[one.resource.id]) for one in offered]
 
 
 def dataset(offer: Offer, upstream: str, resource: str) -> Dataset | None:
     """The data set of a resource; None where nothing of it is offered."""
-    if resource not in offer.identifiers(upstream):  # names of what is not there are endless, and must cost little
+    identifiers = offer.identifiers(upstream)
+    if resource not in identifiers:  # names of what is not there are endless, and must cost little
         return None
-    return next((one for one in datasets(offer, upstream) if one.resource.id == resource), None)
+    offered = offer.resource(upstream, resource)
+    if offered is None:
+        return None
+    return Dataset(offered, codes_of(identifiers)[resource], _titles(offer.titles(upstream))[resource])
 
 
 def dataset_of_code(offer: Offer, upstream: str, code: str) -> Dataset | None:
@@ -70,5 +70,8 @@ def codes_of(identifiers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _title(one: OfferedResource) -> str:
-    return " ".join(one.resource.title.split()) or one.resource.id
+def _titles(published: Mapping[str, str]) -> dict[str, str]:
+    """The title of each resource, by its id: with that, where others have the same."""
+    plain = {resource: " ".join(title.split()) or resource for resource, title in published.items()}
+    counts = Counter(plain.values())
+    return {resource: title if counts[title] == 1 else f"{title} ({resource})" for resource, title in plain.items()}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from lxml import etree
 
+from mirror.geometry import around
 from mirror.model import BBox
 from mirror.namespaces import ATOM_TYPE
 from mirror.phrases import phrase
@@ -17,7 +18,7 @@ from mirror.serving.geoplateforme.spelling import degrees
 from mirror.serving.inspire.atom import legal, written
 from mirror.serving.inspire.crs import UNKNOWN
 from mirror.serving.inspire.datasets import Dataset
-from mirror.serving.inspire.representations import Representation, around
+from mirror.serving.inspire.representations import Representation
 from mirror.serving.inspire.service import Service
 
 GMD = "http://www.isotc211.org/2005/gmd"

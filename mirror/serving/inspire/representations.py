@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from mirror.geometry import around
 from mirror.model import BBox, Term
 from mirror.serving.inspire.crs import UNKNOWN, crs_uri, crs_word
-from mirror.store.offer import Offer, OfferedSub
+from mirror.store.newest import Alike, Codes, Newest
+from mirror.store.offer import Offer
 from mirror.vocabulary import fold_format
 
 MOST_LINKS = 5_000
@@ -28,7 +29,7 @@ _LONGEST_WORD = 60
 
 @dataclass(frozen=True)
 class Representation:
-    """The newest editions of a data set in one CRS and one format, in the order of their ids. `crs` is a URI.
+    """The newest editions of a data set in one CRS and one format. `crs` is a URI.
 
     `crs_label` is its name or else its code, `formats` are the folded codes and `format_label` what they are called; labels are
     empty where upstream states nothing.
@@ -38,7 +39,7 @@ class Representation:
     crs_label: str
     formats: tuple[str, ...]
     format_label: str
-    subs: tuple[OfferedSub, ...]
+    alike: tuple[Alike, ...]
 
     @cached_property
     def slug(self) -> str:
@@ -51,81 +52,91 @@ class Representation:
         digest = hashlib.blake2b(repr((self.crs, self.formats)).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
         return f"{name}~{digest}"
 
+    @property
+    def codes(self) -> list[Codes]:
+        """What to ask for its editions by."""
+        return [one.codes for one in self.alike]
+
+    @property
+    def editions(self) -> int:
+        """How many editions it has."""
+        return sum(one.editions for one in self.alike)
+
     @cached_property
     def files(self) -> int:
         """How many files it has."""
-        return sum(found.files for found in self.subs)
+        return sum(one.files for one in self.alike)
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(found.size for found in self.subs)
+        return sum(one.size for one in self.alike)
 
     @cached_property
     def changed_at(self) -> str:
         """When something of it last changed here."""
-        return max(found.changed_at for found in self.subs)
-
-    @cached_property
-    def titles(self) -> dict[int, str]:
-        """What each edition is called, by its number in the index: its title, with its id where others have the same title."""
-        titles = {found.id: " ".join(found.sub.title.split()) for found in self.subs}
-        counts = Counter(titles.values())
-        return {
-            found.id: f"{title} ({found.sub.id})" if title and counts[title] > 1 else title or found.sub.id
-            for found in self.subs
-            for title in (titles[found.id],)
-        }
+        return max(one.changed_at for one in self.alike)
 
     @property
     def withdrawn(self) -> bool:
         """Upstream has nothing of it any more."""
-        return all(found.withdrawn_at for found in self.subs)
+        return all(one.withdrawn for one in self.alike)
+
+    @property
+    def withdrawn_at(self) -> str | None:
+        """When upstream last withdrew something of it."""
+        return max((one.withdrawn_at for one in self.alike if one.withdrawn_at), default=None)
 
     @cached_property
     def box(self) -> BBox | None:
         """The box around the footprints."""
-        return around(found.sub.footprint.bbox for found in self.subs if found.sub.footprint)
+        return around(one.box for one in self.alike)
 
     @property
     def pages(self) -> int:
         """How many pages its feed has: an answer has an end, however much there is."""
         return max(1, -(-self.files // PAGE_FILES))
 
-    def page(self, number: int) -> list[tuple[OfferedSub, int, int]]:
-        """What is on a page: editions, each with the offset of its first file there and the number of its files, in order."""
-        begin, end = (number - 1) * PAGE_FILES, number * PAGE_FILES
-        found, before = [], 0
-        for one in self.subs:
-            first, last = max(begin, before), min(end, before + one.files)
-            if first < last:
-                found.append((one, first - before, last - first))
-            before += one.files
-        return found
 
+def representations(newest: Newest) -> list[Representation]:
+    """Those of a data set, of the newest editions of their series, in the order of CRS and format.
 
-def representations(offer: Offer, upstream: str, resource: str) -> list[Representation]:
-    """Those of a data set, of the newest editions of their series, in the order of CRS and format."""
-    return grouped(offer.newest(upstream, resource))
-
-
-def grouped(subs: Iterable[OfferedSub]) -> list[Representation]:
-    """Editions by CRS and format. One in several CRS is part of each; a CRS without a URI counts as not known."""
-    groups: dict[tuple[str, tuple[str, ...]], list[OfferedSub]] = {}
-    for found in subs:
-        formats = tuple(sorted({fold_format(term.code) for term in found.sub.formats if term.code.strip()}))
-        for uri in dict.fromkeys([crs_uri(term.code) for term in found.sub.crs] or [UNKNOWN]):
+    An edition in several CRS is part of each; a CRS without a URI counts as not known.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[Alike]] = {}
+    for found in newest.alike():
+        formats = tuple(sorted({fold_format(term.code) for term in found.formats if term.code.strip()}))
+        for uri in dict.fromkeys([crs_uri(term.code) for term in found.crs] or [UNKNOWN]):
             groups.setdefault((uri, formats), []).append(found)
     return [
         Representation(
             uri,
-            _label([term for found in alike for term in found.sub.crs if crs_uri(term.code) == uri]),
+            _label([term for found in alike for term in found.crs if crs_uri(term.code) == uri]),
             formats,
-            _label([term for found in alike for term in found.sub.formats]),
+            _label([term for found in alike for term in found.formats]),
             tuple(alike),
         )
         for (uri, formats), alike in sorted(groups.items(), key=lambda group: (group[0][0] == UNKNOWN, group[0]))
     ]
+
+
+def representations_of(offer: Offer, upstream: str, resource: str) -> list[Representation]:
+    """The same, where nothing is asked of single editions."""
+    return representations(Newest(offer, upstream, resource))
+
+
+def page_of(counted: Iterable[tuple[int, int]], page: int) -> list[tuple[int, int, int]]:
+    """What is on a page, in order: editions by number, the first of their files there, how many. `counted`: how many each has."""
+    begin, end = (page - 1) * PAGE_FILES, page * PAGE_FILES
+    found, before = [], 0
+    for number, files in counted:
+        if before >= end:
+            break
+        first, last = max(begin, before), min(end, before + files)
+        if first < last:
+            found.append((number, first - before, last - first))
+        before += files
+    return found
 
 
 def linked_singly(found: Sequence[Representation]) -> set[str]:
@@ -138,15 +149,6 @@ def linked_singly(found: Sequence[Representation]) -> set[str]:
         room -= one.files
         singly.add(one.slug)
     return singly
-
-
-def around(boxes: Iterable[BBox | None]) -> BBox | None:
-    """The box around boxes; None around none."""
-    found = [box for box in boxes if box is not None]
-    if not found:
-        return None
-    wests, souths, easts, norths = zip(*found, strict=True)
-    return min(wests), min(souths), max(easts), max(norths)
 
 
 def _label(terms: Sequence[Term]) -> str:

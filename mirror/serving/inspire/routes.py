@@ -11,16 +11,17 @@ from aiohttp import web
 from mirror.language import Language
 from mirror.namespaces import ATOM_TYPE, OPENSEARCH_TYPE
 from mirror.serving.answers import Document, respond
-from mirror.serving.inspire.crs import UNKNOWN, crs_uri
+from mirror.serving.inspire.crs import NONE, UNKNOWN, crs_uri
 from mirror.serving.inspire.datasets import Dataset, dataset, dataset_of_code, datasets
 from mirror.serving.inspire.feeds import dataset_feed, found_feed, representation_feed, representation_type, service_feed
 from mirror.serving.inspire.metadata import dataset_record, service_record
 from mirror.serving.inspire.opensearch import opensearch_description
 from mirror.serving.inspire.people import dataset_page, matching, results_page
-from mirror.serving.inspire.representations import Representation, representations
+from mirror.serving.inspire.representations import Representation, representations, representations_of
 from mirror.serving.inspire.service import Service
 from mirror.serving.origin import origin_of
 from mirror.serving.site import Site, language_of
+from mirror.store.newest import Newest
 from mirror.store.offer import Offer
 
 _XML = "application/xml"
@@ -38,7 +39,7 @@ def inspire_routes(site: Site) -> list[web.RouteDef]:
         now = site.observer.now().astimezone(UTC)
         return Service(origin_of(site.settings, upstream), site.base(request), now.date(), now)
 
-    async def answer(request: web.Request, make: Make, *key: object, keep: bool = True) -> web.StreamResponse:
+    async def made(request: web.Request, make: Make, *key: object, keep: bool = True) -> Document | None:
         """What is kept by the service and `key`, which is what the document depends on besides."""
         service = service_of(request)
         upstream = service.origin.upstream
@@ -50,8 +51,11 @@ def inspire_routes(site: Site) -> list[web.RouteDef]:
             return make(service, offer)
 
         if not keep:
-            return respond(request, await site.readers.ask(document))
-        return respond(request, await site.answers.get(("inspire", service, *key), document))
+            return await site.readers.ask(document)
+        return await site.answers.get(("inspire", service, *key), document)
+
+    async def answer(request: web.Request, make: Make, *key: object, keep: bool = True) -> web.StreamResponse:
+        return respond(request, await made(request, make, *key, keep=keep))
 
     def asked_code(request: web.Request) -> str:
         """The code that is asked for. Raises HTTPNotFound where it is one in a namespace that is not ours."""
@@ -95,9 +99,12 @@ def inspire_routes(site: Site) -> list[web.RouteDef]:
     async def get(request: web.Request) -> web.StreamResponse:
         code, asked = asked_code(request), _word(request.query, "crs")
         crs = crs_uri(asked) if asked else None
-        means_something = crs != UNKNOWN or asked == UNKNOWN
-        crs = crs if means_something else asked
-        return await answer(request, partial(_found, code=code, crs=crs), "found", code, crs, keep=means_something)
+        if crs is not None:
+            # What people make up is endless: one answer stands for all that there is nothing in.
+            there = await made(request, partial(_systems, code=code), "systems", code)
+            known = there.body.decode().split() if there is not None else []
+            crs = crs if crs in known and (crs != UNKNOWN or asked == UNKNOWN) else NONE
+        return await answer(request, partial(_found, code=code, crs=crs), "found", code, crs)
 
     async def search(request: web.Request) -> web.StreamResponse:
         make = partial(_results, asked=_word(request.query, "q"), language=language_of(request))
@@ -125,7 +132,7 @@ def inspire_routes(site: Site) -> list[web.RouteDef]:
 
 def _everything(service: Service, offer: Offer) -> list[tuple[Dataset, list[Representation]]]:
     upstream = service.origin.upstream
-    return [(one, representations(offer, upstream, one.resource.id)) for one in datasets(offer, upstream)]
+    return [(one, representations_of(offer, upstream, one.resource.id)) for one in datasets(offer, upstream)]
 
 
 def _service_feed(service: Service, offer: Offer) -> Document:
@@ -147,32 +154,34 @@ def _dataset_feed(service: Service, offer: Offer, *, resource: str) -> Document 
 def _feed_of(service: Service, offer: Offer, one: Dataset | None) -> Document | None:
     if one is None:
         return None
-    found = representations(offer, service.origin.upstream, one.resource.id)
-    return Document(dataset_feed(service, offer, one, found), ATOM_TYPE)
+    newest = Newest(offer, service.origin.upstream, one.resource.id)
+    return Document(dataset_feed(service, offer, one, newest), ATOM_TYPE)
 
 
 def _dataset_record(service: Service, offer: Offer, *, resource: str) -> Document | None:
     one = dataset(offer, service.origin.upstream, resource)
     if one is None:
         return None
-    return Document(dataset_record(service, one, representations(offer, service.origin.upstream, resource)), _XML)
+    return Document(dataset_record(service, one, representations_of(offer, service.origin.upstream, resource)), _XML)
 
 
 def _dataset_page(service: Service, offer: Offer, *, resource: str, language: Language) -> Document | None:
     one = dataset(offer, service.origin.upstream, resource)
     if one is None:
         return None
-    found = representations(offer, service.origin.upstream, resource)
+    found = representations_of(offer, service.origin.upstream, resource)
     return Document(dataset_page(service, language, one, found), _HTML, vary="Accept-Language, Cookie")
 
 
 def _representation_feed(service: Service, offer: Offer, *, resource: str, slug: str, page: int) -> Document | None:
     one = dataset(offer, service.origin.upstream, resource)
-    found = representations(offer, service.origin.upstream, resource) if one is not None else []
-    each = next((each for each in found if each.slug == slug), None)
-    if one is None or each is None:
+    if one is None:
         return None
-    body = representation_feed(service, offer, one, each, page)
+    newest = Newest(offer, service.origin.upstream, resource)
+    each = next((each for each in representations(newest) if each.slug == slug), None)
+    if each is None:
+        return None
+    body = representation_feed(service, offer, one, newest, each, page)
     return Document(body, representation_type(each)) if body is not None else None
 
 
@@ -180,13 +189,22 @@ def _described(service: Service, offer: Offer, *, code: str) -> Document | None:
     return _feed_of(service, offer, dataset_of_code(offer, service.origin.upstream, code))
 
 
+def _systems(service: Service, offer: Offer, *, code: str) -> Document | None:
+    """In which CRS a data set is: URIs, for ourselves."""
+    one = dataset_of_code(offer, service.origin.upstream, code)
+    if one is None:
+        return None
+    found = representations_of(offer, service.origin.upstream, one.resource.id)
+    return Document("\n".join(dict.fromkeys(each.crs for each in found)).encode(), "text/plain")
+
+
 def _found(service: Service, offer: Offer, *, code: str, crs: str | None) -> Document | None:
     """A data set that is known is always found: of a CRS that it is not in there are no files (trap 4 of the validator)."""
     one = dataset_of_code(offer, service.origin.upstream, code)
     if one is None:
         return None
-    found = representations(offer, service.origin.upstream, one.resource.id)
-    return Document(found_feed(service, offer, one, found, crs), ATOM_TYPE)
+    newest = Newest(offer, service.origin.upstream, one.resource.id)
+    return Document(found_feed(service, offer, one, newest, crs), ATOM_TYPE)
 
 
 def _results(service: Service, offer: Offer, *, asked: str, language: Language) -> Document:

@@ -1,22 +1,21 @@
-"""Lines to copy: how to fetch and check what is here, how to read it from afar, what config mirrors it. Every part is quoted."""
+"""Lines to copy: how to fetch and check what is here, how to read it from afar. Every part is quoted."""
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mirror.phrases import phrase
-from mirror.planning.volumes import archive_of, kind_of
-from mirror.serving.pages.asked import Asked
+from mirror.planning.volumes import archive_of, archives_in
 
 VECTOR = (".gpkg", ".shp", ".fgb", ".geojson", ".gml", ".parquet", ".kml", ".tab", ".mif", ".sqlite")
 RASTER = (".tif", ".tiff", ".jp2", ".ecw", ".vrt", ".asc", ".img", ".png")
 READABLE = VECTOR + RASTER
 """The endings of what GDAL opens as it is."""
 
+_MOST_NAMED = 20  # files in one line
 _SIDE_FILES = (".md5", ".sha256", ".txt", ".xml")
 _ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tar.gz": "/vsitar/", ".tgz": "/vsitar/", ".7z": "/vsi7z/"}
 
@@ -37,15 +36,20 @@ def commands(
 
     `members` are the archive and the path inside it of what GDAL could open.
     """
+    urls = dict(files)
+    archive = next((one for one in archives_in(urls) if len(urls) >= total or len(one.files) == 1), None)
+    # Of an archive and the side file with its sums, the archive; all volumes of one that is split.
+    single = [name for name in urls if archive_of(name) is None]
+    plain = next((name for name in single if not name.lower().endswith(_SIDE_FILES)), next(iter(single), None))
+    first = archive.files if archive is not None else (plain,) if plain is not None else ()
     lines = []
-    if files:
-        # Of an archive and the side file with its sums, the archive.
-        url = next((url for name, url in files if not name.lower().endswith(_SIDE_FILES)), files[0][1])
-        lines.append(Line(phrase("Fetch one file"), f"curl -fLO {shlex.quote(url)}"))
-    if 1 < total <= len(files) and total <= 20:
-        urls = " \\\n  ".join(f"-O {shlex.quote(url)}" for _, url in files)
-        lines.append(Line(phrase("Fetch all files"), f"curl -fL \\\n  {urls}"))
-    elif total > 1:
+    if len(first) == 1:
+        lines.append(Line(phrase("Fetch one file"), f"curl -fLO {shlex.quote(urls[first[0]])}"))
+    elif 1 < len(first) <= _MOST_NAMED:
+        lines.append(Line(phrase("Fetch the volumes of an archive"), _fetching([urls[name] for name in first])))
+    if 1 < total <= len(files) and total <= _MOST_NAMED and len(first) < total:
+        lines.append(Line(phrase("Fetch all files"), _fetching([url for _, url in files])))
+    elif total > 1 and (len(first) < total or total > _MOST_NAMED):
         lines.append(Line(phrase("Fetch all files"), f"aria2c {shlex.quote(metalink)}", phrase("by the metalink, checked")))
     lines.append(
         Line(
@@ -53,13 +57,16 @@ def commands(
             f"curl -fsSL {shlex.quote(folder + 'SHA256SUMS')} | sha256sum --check --ignore-missing",
         )
     )
-    if volumes := next((name for name, _ in files if archive_of(name) not in (None, name) and name.endswith("1")), None):
-        lines.append(Line(phrase("Unpack the volumes, once all are there"), f"7zz x {shlex.quote(volumes)}"))
-    elif archive := next((name for name, _ in files if kind_of(name)), None):
-        lines.append(Line(phrase("Unpack it, once it is there"), f"7zz x {shlex.quote(archive)}"))
+    if archive is not None:
+        title = phrase("Unpack the volumes, once all are there") if len(first) > 1 else phrase("Unpack it, once it is there")
+        lines.append(Line(title, f"7zz x {shlex.quote(first[0])}"))
     if read := _reading(files, members):
         lines.append(read)
     return lines
+
+
+def _fetching(urls: Sequence[str]) -> str:
+    return "curl -fL \\\n  " + " \\\n  ".join(f"-O {shlex.quote(url)}" for url in urls)
 
 
 def _reading(files: Sequence[tuple[str, str]], members: Sequence[tuple[str, str]]) -> Line | None:
@@ -82,52 +89,3 @@ def _line(source: str, name: str, note: str) -> Line:
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name.rpartition("/")[2].rpartition(".")[0]).strip("-") or "layer"
     text = f"ogrinfo -so -al {shlex.quote(source)}\nogr2ogr -f GPKG {stem}-copy.gpkg {shlex.quote(source)}"
     return Line(phrase("Read it with GDAL, without fetching it first"), text, note)
-
-
-def subscription(upstream: str, url: str, original: str | None, resource: str, asked: Asked, sub_resource: str = "") -> str:
-    """The part of a config that mirrors this resource from here, as it is narrowed, or one edition of it. TOML."""
-    name = _slug("-".join(part for part in (sub_resource or resource, asked.zone, asked.format) if part))
-    table: dict[str, object] = {"upstream": upstream, "resources": [_exactly(resource)]}
-    if sub_resource:
-        table |= {"sub_resources": [_exactly(sub_resource)], "edition": "all"}
-    else:
-        for key, code in (("zones", asked.zone), ("formats", asked.format), ("crs", asked.crs)):
-            if code:
-                table[key] = [code]
-        table["edition"] = _edition(asked)
-    lines = [f"[upstream.{_key(upstream)}]", f"url = {_text(url)}"]
-    if original:
-        lines.append(f"# url = {_text(original)}")
-    return "\n".join([*lines, "", f"[subscription.{name}]", *_pairs(table)]) + "\n"
-
-
-def _edition(asked: Asked) -> str:
-    if asked.start or asked.end:
-        return f"{asked.start or ''}..{asked.end or ''}"
-    return "latest" if asked.state in ("latest", "current") else "all"
-
-
-def _pairs(table: Mapping[str, object]) -> list[str]:
-    return [f"{key} = {_text(value) if isinstance(value, str) else _list(value)}" for key, value in table.items()]
-
-
-def _list(value: object) -> str:
-    return f"[{', '.join(_text(str(item)) for item in value)}]" if isinstance(value, list) else str(value)
-
-
-def _text(value: str) -> str:
-    """A basic string of TOML: those of JSON, which leave but one character that TOML wants escaped."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:64] or "mirrored"
-
-
-def _exactly(name: str) -> str:
-    """A glob that matches this name and no other."""
-    return re.sub(r"[*?[]", lambda found: f"[{found[0]}]", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mirror.language import Language
 from mirror.model import Term
-from mirror.phrases import availability, day, joined, latency, moment, number, phrase, plural, share, size, span, speed
+from mirror.observing.health import Code
+from mirror.phrases import Spoken, availability, day, joined, latency, moment, number, phrase, plural, share, size, span, speed
 from mirror.serving.pages.statics import address_of
+from mirror.serving.pages.status import DAMAGED
+from mirror.serving.pages.titles import FOLDS, STATES, choices_of, edition_title
 from mirror.serving.site import path_of
 from mirror.version import __version__
 
@@ -36,7 +40,23 @@ _OUTCOMES = {
     "damaged": phrase("faults found"),
     None: phrase("never run"),
 }
-_STATES = {"current": phrase("current"), "superseded": phrase("superseded"), "withdrawn": phrase("withdrawn")}
+_ADDRESS = re.compile(r"(https?://[^\s<>\"]+)")
+_REASONS = {str(DAMAGED): DAMAGED}
+"""What the index says in words of ours, and in English."""
+
+_WARNINGS: dict[Code, Spoken] = {
+    "stale": phrase("out of date"),
+    "disk-low": phrase("the disk is nearly full"),
+    "index": phrase("the index cannot be read"),
+    "root": phrase("the disk cannot be read"),
+    "stalled": phrase("the run under way is stuck"),
+    "parked": phrase("files that cannot be had"),
+    "upstream-walled": phrase("an upstream has told us to stop"),
+    "upstream-silent": phrase("an upstream does not answer"),
+    "refused": phrase("the last sync was refused"),
+    "no-index": phrase("nothing was synced yet"),
+    "hooks": phrase("a command fails"),
+}
 _STAGES = {
     "starting": phrase("starting"),
     "listing": phrase("listing"),
@@ -80,7 +100,14 @@ def _environment(language: Language) -> Environment:
         span=span,
         speed=speed,
         outcome_of=lambda outcome: _OUTCOMES.get(outcome, outcome or ""),
-        state_of=lambda state: _STATES.get(state, state),
+        state_of=lambda state: STATES.get(state, state),
+        reason_of=_REASONS.get,
+        damaged=DAMAGED,
+        warning_of=_WARNINGS.get,
+        pieces_of=_ADDRESS.split,
+        choices_of=choices_of,
+        edition_title=edition_title,
+        folds=FOLDS,
         stage_of=lambda stage: _STAGES.get(stage, stage),
         lang=language.code,
         version=__version__,

@@ -8,9 +8,11 @@ from typing import Any
 from mirror.geometry import footprint_from_text
 from mirror.serving.origin import Origin
 from mirror.serving.pages.asked import Asked
-from mirror.serving.pages.commands import READABLE, commands, subscription
+from mirror.serving.pages.commands import READABLE, commands
 from mirror.serving.pages.footprints import FRAMES, MOST_SHAPES, Shape, drawings
 from mirror.serving.pages.paging import Pager
+from mirror.serving.pages.snippets import MOST_NAMED, Shown, Snippet, edition_snippet, sayable, snippet
+from mirror.serving.pages.titles import zone_name
 from mirror.serving.site import path_of
 from mirror.store.finding import Column, editions, grounds, members, missing
 from mirror.store.offer import Offer, OfferedSub
@@ -20,7 +22,6 @@ EDITIONS_A_PAGE = 50
 FILES_A_PAGE = 100
 _MISSING_SHOWN = 20
 _MEMBERS_READ = 20
-_COMMANDED = 20  # files that lines to copy may name
 
 _DESCENDS: frozenset[Column] = frozenset({"edition", "size", "updated"})
 """What one wants to see the largest or newest of first."""
@@ -52,8 +53,20 @@ def resource_facts(offer: Offer, origin: Origin, name: str, asked: Asked, base: 
         "frames": _frames(),
         "missing": absent,
         "missing_count": absent_count,
-        "snippet": subscription(origin.upstream, f"{base}{path_of(origin.upstream)}/capabilities", origin.url, name, asked),
+        "snippet": _snippet(offer, origin, name, asked, base),
     }
+
+
+def _capabilities(origin: Origin, base: str) -> str:
+    return f"{base}{path_of(origin.upstream)}/capabilities"
+
+
+def _snippet(offer: Offer, origin: Origin, name: str, asked: Asked, base: str) -> Snippet:
+    named, total = editions(offer, asked.sought(origin.upstream, name), order="id", descending=False, limit=MOST_NAMED, offset=0)
+    wider = sayable(asked).sought(origin.upstream, name)
+    _, most = editions(offer, wider, order="id", descending=False, limit=0, offset=0)
+    shown = Shown(total, most, [sub.sub.id for sub in named])
+    return snippet(origin.upstream, _capabilities(origin, base), origin.url, name, asked, shown)
 
 
 def shapes_of(offer: Offer, upstream: str, resource: str, asked: Asked, prefix: str) -> list[Shape]:
@@ -77,7 +90,8 @@ def shape_of(offer: Offer, upstream: str, resource: str, edition: str) -> list[S
     found = offer.sub(upstream, resource, edition)
     if found is None:
         return None
-    return [Shape(found.sub.footprint.rings, edition, "")] if found.sub.footprint else []
+    names = [zone_name(term.code, term.label) for term in found.sub.zones[:3]]
+    return [Shape(found.sub.footprint.rings, ", ".join(names) or edition, "")] if found.sub.footprint else []
 
 
 def _only_file(offer: Offer, sub: OfferedSub) -> str | None:
@@ -98,9 +112,9 @@ def edition_facts(
     if sub is None or found is None:
         return None
     folder = path_of(origin.upstream, "download", resource, name)
-    files = offer.files(sub.id, limit=FILES_A_PAGE, offset=(asked.page - 1) * FILES_A_PAGE)
-    first = files if asked.page == 1 else offer.files(sub.id, limit=_COMMANDED)
-    named = [(file.remote.name, f"{base}{folder}{path_of(file.remote.name)}") for file in first[:_COMMANDED]]
+    files = offer.files(sub.id, limit=FILES_A_PAGE, offset=(asked.page - 1) * FILES_A_PAGE, by_name=True)
+    first = files if asked.page == 1 else offer.files(sub.id, limit=FILES_A_PAGE, by_name=True)
+    named = [(file.remote.name, f"{base}{folder}{path_of(file.remote.name)}") for file in first]
     shapes = shape_of(offer, origin.upstream, resource, name) or []
     return {
         "asked": asked,
@@ -121,9 +135,7 @@ def edition_facts(
             members(offer, sub.id, endings=READABLE, limit=_MEMBERS_READ),
             sub.files,
         ),
-        "snippet": subscription(
-            origin.upstream, f"{base}{path_of(origin.upstream)}/capabilities", origin.url, resource, Asked(), name
-        ),
+        "snippet": edition_snippet(origin.upstream, _capabilities(origin, base), origin.url, resource, name),
     }
 
 

@@ -47,6 +47,10 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
     ) -> web.Response:
         """A page of the index, as far as it can be made; `depends` is what else it depends on."""
         language, prefix = language_of(request), site.prefix()
+        if not all(request.query.values()):  # as a form sends what nobody has filled in
+            said = urlencode([(name, value) for name, value in request.query.items() if value])
+            place = f"{prefix}{path_of(*request.match_info.values()) or '/'}{'?' if said else ''}{said}"
+            return web.Response(status=303, headers={"Location": place})
         here = (path_of(*request.match_info.values()) or "/") + asked.query
 
         def make(offer: Offer) -> Document | None:
@@ -142,14 +146,14 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
 
     async def get_suggestions(request: web.Request) -> web.StreamResponse:
         typed = " ".join(request.query.get("q", "")[:_LONGEST_TYPED].split())
-        prefix = site.prefix()
+        prefix, language = site.prefix(), language_of(request)
 
         def make(offer: Offer) -> Document:
             with bounded(offer, 1.0):
-                found = [{**one, "path": prefix + one["path"]} for one in suggestions(offer, typed)] if typed else []
-            return Document(json.dumps({"suggestions": found}, ensure_ascii=False).encode(), _JSON)
+                found = [{**one, "path": prefix + one["path"]} for one in suggestions(offer, typed, language)] if typed else []
+            return Document(json.dumps({"suggestions": found}, ensure_ascii=False).encode(), _JSON, vary=VARY)
 
-        return respond(request, await site.answers.get(("suggest", typed, prefix), make))
+        return respond(request, await site.answers.get(("suggest", typed, prefix, language.code), make))
 
     return [
         web.get("/", get_search),

@@ -11,6 +11,9 @@ from mirror.phrases import Spoken, moment, number, phrase, size, span
 from mirror.serving.site import Site
 from mirror.store.finding import RunFacts
 
+DAMAGED = phrase("verify found it gone or wrong; the next sync fetches it again")
+"""As `status --json` says it of a file."""
+
 RUNS_SHOWN = 60
 _PARKED_SHOWN = 100
 _OTHERS_SHOWN = 50
@@ -68,7 +71,9 @@ def status_facts(site: Site) -> dict[str, Any]:
     months = upstream_standings(site.settings)["upstreams"] if document["last_run"] else []
     return {
         "document": document,
+        "health": site.observer.health(),
         "live": document.get("live"),
+        "files": document["files"] - sum(one["reason"] == DAMAGED for one in document["parked"]),
         "parked": document["parked"][:_PARKED_SHOWN],
         "hooks": failing_hooks(document["hooks"])[:_OTHERS_SHOWN],
         "unlisted": document["unlisted"][:_OTHERS_SHOWN],

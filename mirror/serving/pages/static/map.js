@@ -20,17 +20,19 @@ async function liveMap(section) {
   canvas.setAttribute("role", "application");
   canvas.setAttribute("aria-label", room.dataset.label);
   L.geoJSON(land, { interactive: false, style: { className: "land" } }).addTo(map);
+  const alone = shapes.features.length === 1;
   const drawn = L.geoJSON(shapes, {
     style: { className: "shape" },
     onEachFeature: (feature, layer) => {
       const label = document.createElement("span");
       label.textContent = feature.properties.label;
-      layer.bindTooltip(label, { sticky: true });
+      layer.bindTooltip(label, alone ? { permanent: true, direction: "top" } : { sticky: true });
       if (feature.properties.href) layer.on("click", () => location.assign(feature.properties.href));
     },
   }).addTo(map);
   const everything = drawn.getBounds().isValid() ? drawn.getBounds() : L.latLngBounds([41, -6], [51.7, 10.5]);
-  // Of all the places, those with footprints are offered; the first is what is seen first, with some of the land around.
+  // Of all the places, those with footprints are offered; the first is what is seen first. A place is seen as a whole, however
+  // little of it the footprints are: else nobody knows where they are.
   const boxes = [];
   drawn.eachLayer((layer) => boxes.push(layer.getBounds()));
   const boxOf = (option) => {
@@ -39,10 +41,11 @@ async function liveMap(section) {
   };
   const inside = (option) => boxes.filter((one) => boxOf(option).contains(one.getCenter()));
   for (const option of [...places.options].slice(1)) if (!inside(option).length) option.remove();
+  const around = [...places.options].slice(1).reduce((all, option) => all.extend(boxOf(option)), everything);
   function go() {
     const option = places.selectedOptions[0];
-    const bounds = option.value ? inside(option).reduce((all, one) => all.extend(one), L.latLngBounds([])) : everything;
-    map.fitBounds(bounds, { maxZoom: 7, padding: [16, 16], animate: false });
+    const bounds = option.value ? inside(option).reduce((all, one) => all.extend(one), boxOf(option)) : around;
+    map.fitBounds(bounds, { maxZoom: 10, padding: [4, 4], animate: false });
   }
   if (places.options.length > 2) places.selectedIndex = 1;
   go();

@@ -48,7 +48,7 @@ function suggest(input) {
       const text = document.createElement("span");
       text.textContent = one.text;
       const kind = document.createElement("small");
-      kind.textContent = (input.dataset[one.kind] || "") + " · " + one.code;
+      kind.textContent = [input.dataset[one.kind], one.state, one.code].filter(Boolean).join(" · ");
       option.append(text, " ", kind);
       list.append(option);
     });

@@ -33,7 +33,7 @@ class Running:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(f"\0inspire-mirror-test-{folder}-{time.monotonic_ns()}"[:100])
         address = "@" + self._socket.getsockname()[1:].decode()
-        self.process = command.start(*arguments, command_, cwd=folder, NOTIFY_SOCKET=address, **env)
+        self.process = command.start(*arguments, *command_.split(), cwd=folder, NOTIFY_SOCKET=address, **env)
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._read, daemon=True).start()
 

@@ -16,12 +16,13 @@ from aiohttp import web
 
 from mirror.errors import MirrorError
 from mirror.serving.api.routes import api_routes
-from mirror.serving.api.spool import Spooled, Spools
+from mirror.serving.api.spool import Spooled, Spools, is_there
 from mirror.serving.guards import guarded
 from mirror.serving.listener import Listener
 from mirror.settings.addresses import Address
 
 from .command import run, write_config
+from .downloading import connect
 from .served import ServedMirror, served_mirror
 from .upstream import simple_catalogue
 
@@ -64,10 +65,12 @@ class Source:
     def __init__(self) -> None:
         self.go = threading.Semaphore(0)
         self.made = 0
+        self.begun = threading.Event()
         self.ended = threading.Event()
         self.fails: Exception | None = None
 
     def __call__(self, is_given_up: Callable[[], bool]) -> Iterator[str]:
+        self.begun.set()
         try:
             while not is_given_up():
                 if self.go.acquire(timeout=0.01):
@@ -85,7 +88,7 @@ async def sending(source: Source, spools: Spools) -> AsyncIterator[str]:
         spool = spools.open(source)
         whole = None
         try:
-            whole = await spool.begun()
+            whole = await spool.begun(is_waited_for=lambda: is_there(request))
         except BaseException:
             spool.give_up()
             raise
@@ -122,6 +125,18 @@ async def test_work_ends_when_the_client_has_gone() -> None:
             answer.close()
         assert await asyncio.to_thread(source.ended.wait, 20)
         assert spools.under_way == 0
+
+
+async def test_who_goes_before_an_answer_has_begun_makes_room_for_others() -> None:
+    """Nothing of it is there yet, and nothing comes: the place is free all the same."""
+    source, spools = Source(), Spools(small=1000)
+    async with sending(source, spools) as url:
+        raw = await connect(url)
+        raw.writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert await asyncio.to_thread(source.begun.wait, 20)
+        raw.writer.transport.abort()
+        assert await asyncio.to_thread(source.ended.wait, 20)
+        assert (spools.under_way, source.made) == (0, 0)
 
 
 async def test_one_long_answer_too_many_is_told_when_to_come_back() -> None:

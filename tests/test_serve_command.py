@@ -116,6 +116,24 @@ def test_a_reload_takes_what_can_be_taken(mirror: Path, upstream: FakeUpstream) 
         assert capabilities(url)["id"] == "https://sig.example.org/m/gpf/capabilities"
 
 
+def test_it_listens_where_the_command_line_says_also_after_a_reload(mirror: Path, upstream: FakeUpstream) -> None:
+    """The log names that address first, and then the one that links start with."""
+    configure(mirror, upstream, '[serve]\nlisten = "192.0.2.1:1"\npublic_url = "https://sig.example.org/m"\n')
+    with running(mirror, command_="serve --listen 127.0.0.1:0") as server:
+        said = server.wait_log("serves the mirror at")
+        found = re.search(r"serves the mirror at (http://127\.0\.0\.1:\d+)/, seen as https://sig\.example\.org/m/", said)
+        assert found
+        assert capabilities(found[1])["totalentries"] == 2
+        server.send(signal.SIGHUP)
+        server.wait_log("the config was read again")
+        assert capabilities(found[1])["totalentries"] == 2
+
+
+def test_what_is_no_address_to_listen_at_is_said_with_exit_code_2(mirror: Path) -> None:
+    done = run("serve", "--listen", "8421", cwd=mirror)
+    assert (done.code, "--listen" in done.err, "must be HOST:PORT" in done.err) == (2, True, True)
+
+
 def test_a_taken_port_is_said_with_exit_code_2(mirror: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -56,8 +56,9 @@ class Site:
         return f"{request.scheme}://{host}"
 
     def seen_at(self, url: str) -> str:
-        """Where people find it, who is listening at `url`."""
-        return self.settings.serve.public_url or f"{url}/"
+        """Where it listens, which is `url`, and where people find it."""
+        public = self.settings.serve.public_url
+        return f"{url}/, seen as {public}/" if public is not None else f"{url}/"
 
     def prefix(self) -> str:
         """What links within the site start with: the path of `public_url`, for a mirror that is not at the root of its host."""

@@ -14,18 +14,28 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Serve the mirror over HTTP.")
+@click.option("--listen", metavar="HOST:PORT", help="Listen there instead, as 127.0.0.1:8421; port 0 takes a free one.")
 @json_option
 @pass_invocation
 @reports_errors
-def serve(invocation: Invocation, as_json: bool) -> None:
+def serve(invocation: Invocation, listen: str | None, as_json: bool) -> None:
     """Serve what is mirrored over HTTP, at `listen` of [serve]: the API of the upstream, INSPIRE Atom, and pages for people.
 
     It only reads, and syncs nothing; `run` does both. Stays up until SIGTERM or Ctrl-C; SIGHUP has it read its config again.
     """
     from mirror.service.server import serve_only
+    from mirror.settings.addresses import parse_listen
+
+    try:
+        address = None if listen is None else parse_listen(listen)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--listen") from None
 
     def load() -> Settings:
-        return invocation.settings(offline=True, serving=True)
+        settings = invocation.settings(offline=True, serving=True)
+        if address is None:
+            return settings
+        return settings.model_copy(update={"serve": settings.serve.model_copy(update={"listen": address})})
 
     ended = asyncio.run(serve_only(load(), load, invocation.watcher(bars=False)))
     if as_json:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from mirror.serving.answers import Document, respond
 from mirror.serving.api.parameters import QUERY, asked, flag, wrong
-from mirror.serving.api.spool import Pieces, Spooled, Spools
+from mirror.serving.api.spool import Pieces, Spooled, Spools, is_there
 from mirror.serving.site import Site, path_of
 from mirror.store.asking import FILTERS, Wrong, filters_of
 from mirror.store.query import Filters, MirroredFile, Reader
@@ -45,7 +45,7 @@ def query_handler(site: Site, spools: Spools) -> Callable[[web.Request], Any]:
         spool = spools.open(_pieces(site.settings.root, filters, form, base))
         kept = False
         try:
-            whole = await spool.begun()
+            whole = await spool.begun(is_waited_for=lambda: is_there(request))
             if whole is not None:
                 return respond(request, Document(whole, _TYPES[form], vary=_VARY))
             kept = True

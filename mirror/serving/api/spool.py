@@ -171,12 +171,14 @@ class Spool:
 
     # -- in the loop
 
-    async def begun(self) -> bytes | None:
+    async def begun(self, *, is_waited_for: Callable[[], bool] = lambda: True) -> bytes | None:
         """All of it, if that is little; None once there is more than that.
 
-        Raises what kept it from being made; HTTPServiceUnavailable where that was too much at once.
+        Raises what kept it from being made; HTTPServiceUnavailable where that was too much at once, or nobody waits any more.
         """
         while not self._done and self._file is None:
+            if not is_waited_for():
+                raise _later("nobody waits for this any more")
             await self._movement()
         if isinstance(self._error, _NoRoom):
             raise _later(str(self._error)) from self._error
@@ -245,7 +247,7 @@ class Spooled(web.StreamResponse):
         try:
             writer = await super().prepare(request)
             if request.method != "HEAD":
-                async for block in self._spool.blocks(packed=self._packed, is_waited_for=lambda: _is_there(request)):
+                async for block in self._spool.blocks(packed=self._packed, is_waited_for=lambda: is_there(request)):
                     if block:
                         await self.write(block)
             return writer
@@ -262,7 +264,8 @@ def _later(why: str) -> web.HTTPServiceUnavailable:
     return web.HTTPServiceUnavailable(text=f"{why}; come back in a moment", headers={"Retry-After": "5"})
 
 
-def _is_there(request: BaseRequest) -> bool:
+def is_there(request: BaseRequest) -> bool:
+    """Whether the client still is."""
     return request.transport is not None and not request.transport.is_closing()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,9 +36,24 @@ def samples() -> Catalogue:
     return sample_catalogue()
 
 
+@pytest.fixture(scope="module")
+def synced(samples: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a mirror of the samples, synced once: most of what is asked here changes nothing."""
+    root = tmp_path_factory.mktemp("synced")
+
+    async def sync() -> None:
+        async with served_mirror(root, samples):
+            pass
+
+    with ThreadPoolExecutor() as beside:
+        beside.submit(asyncio.run, sync()).result()
+    return root
+
+
 @pytest.fixture
-async def served(tmp_path: Path, samples: Catalogue) -> AsyncIterator[ServedMirror]:
-    async with served_mirror(tmp_path, samples) as mirror:
+async def served(tmp_path: Path, synced: Path, samples: Catalogue) -> AsyncIterator[ServedMirror]:
+    shutil.copytree(synced, tmp_path / "root", symlinks=True)
+    async with served_mirror(tmp_path / "root", samples, sync=False) as mirror:
         yield mirror
 
 

@@ -16,7 +16,7 @@ from tests.command import argv, environment, run_anew, start, write_config
 from tests.upstream import FakeUpstream, faults, simple_catalogue
 
 EVERYTHING = 'all]\nresources = ["*"]\nedition = "all"'
-COMMANDS = ("init", "config", "catalog", "plan", "sync", "query", "status", "verify", "prune", "run", "demo")
+COMMANDS = ("init", "config", "catalog", "plan", "sync", "query", "status", "verify", "prune", "serve", "run", "demo")
 
 
 @pytest.fixture(scope="module")

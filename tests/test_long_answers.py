@@ -158,6 +158,7 @@ async def test_one_long_answer_too_many_is_told_when_to_come_back() -> None:
             short.give_up()
             first.close()
         assert await asyncio.to_thread(source.ended.wait, 20)
+    await asyncio.to_thread(spools.close, wait=True)  # the second is given up in its own time
     assert (spools.under_way, spools.lying) == (0, 0)
 
 
@@ -185,7 +186,8 @@ async def test_an_answer_that_cannot_be_ended_does_not_look_whole(how: str) -> N
             with pytest.raises(aiohttp.ClientError):
                 await answer.read()
         assert await asyncio.to_thread(source.ended.wait, 20)
-        assert (spools.under_way, spools.lying) == (0, 0)
+    await asyncio.to_thread(spools.close, wait=True)
+    assert (spools.under_way, spools.lying) == (0, 0)
 
 
 async def test_many_ask_while_a_sync_writes(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ expected-statuses = ["2xx", 304, 401, 410, 414]
 
 
 @pytest.mark.skipif(SCHEMATHESIS is None and not os.environ.get("CI"), reason="schemathesis is not installed")
-@pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])
+@pytest.mark.parametrize("token", [None, pytest.param(TOKEN, marks=pytest.mark.slow)], ids=["open", "token"])
 async def test_it_holds_for_whatever_is_asked(tmp_path: Path, token: str | None) -> None:
     """Statuses, media types and schemas of answers; wrong values, other methods, requests without the token."""
     assert SCHEMATHESIS is not None

@@ -104,11 +104,11 @@ class Spools:
         """It is over."""
         self._open.discard(spool)
 
-    def close(self) -> None:
-        """Have everything given up."""
+    def close(self, *, wait: bool = False) -> None:
+        """Have everything given up; with `wait`, which blocks, until it is."""
         for spool in list(self._open):
             spool.give_up()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=wait, cancel_futures=True)
 
 
 class Spool:

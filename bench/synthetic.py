@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import islice, product
 
-from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub, rectangle
+from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub
+from mirror.geometry import rectangle
 from mirror.model import Term
 
 ZONES = tuple(f"D{number:03d}" for number in range(1, 97) if number != 20)

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,16 @@ def start(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.Popen[str
     return subprocess.Popen(
         argv(*arguments), cwd=cwd, env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def fetch(url: str) -> tuple[int, bytes]:
+    """Status and body of an answer over HTTP, whatever the status."""
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
 
 
 def write_config(folder: Path, url: str, *subscriptions: str, more: str = "") -> Path:

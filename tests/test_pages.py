@@ -12,8 +12,9 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
-from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub, rectangle
+from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub
 from mirror.demo.samples import sample_catalogue
+from mirror.geometry import rectangle
 from mirror.model import Term
 from mirror.planning.selection import matches
 from mirror.serving.pages.rendering import POLICY

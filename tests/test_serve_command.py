@@ -6,15 +6,13 @@ import json
 import re
 import signal
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .command import run, write_config
+from .command import fetch, run, write_config
 from .running import Running, running
 from .upstream import FakeUpstream, simple_catalogue
 
@@ -45,15 +43,6 @@ def address(server: Running) -> str:
     found = re.search(r"serves the mirror at (http://[0-9.:]+)/", server.wait_log("serves the mirror at"))
     assert found
     return found[1]
-
-
-def fetch(url: str) -> tuple[int, bytes]:
-    try:
-        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
 
 
 def capabilities(url: str) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from .command import fetch
 from .container import Container, base_root, booted, in_memory, need_container
 from .installed import (
     CONFIG,
@@ -203,15 +202,6 @@ def test_the_mirror_is_served_without_a_service(system: Installed, upstream: Fak
     )
     system.run("systemctl", "stop", SERVE)
     assert system.show(SERVE, "ActiveState", "ExecMainStatus") == {"ActiveState": "inactive", "ExecMainStatus": "0"}
-
-
-def fetch(url: str) -> tuple[int, bytes]:
-    try:
-        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
 
 
 def test_an_incomplete_sync_fails_its_unit(system: Installed, upstream: FakeUpstream) -> None:

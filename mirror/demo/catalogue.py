@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mirror.demo.body import Body, body_of
-from mirror.model import BBox, Footprint, Term
+from mirror.geometry import rectangle
+from mirror.model import Footprint, Term
 from mirror.vocabulary import media_type_of
 
 
@@ -237,12 +238,6 @@ class Catalogue:
     def resource(self, resource_id: str) -> SampleResource | None:
         """The resource of that id (ids are case-sensitive [L]), or None."""
         return self._by_id.get(resource_id)
-
-
-def rectangle(bbox: BBox) -> Footprint:
-    """The footprint of a box of west, south, east, north in degrees."""
-    west, south, east, north = bbox
-    return Footprint((((west, south), (east, south), (east, north), (west, north), (west, south)),))
 
 
 def _union(members: Iterable[Terms | None]) -> Terms:

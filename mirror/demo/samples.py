@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from mirror.demo import archives
-from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub, rectangle
+from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub
 from mirror.demo.geopackage import geopackage
 from mirror.demo.layer import Crs, Feature, Layer
 from mirror.demo.places import (
@@ -28,6 +28,7 @@ from mirror.demo.places import (
     Place,
 )
 from mirror.demo.shapefile import shapefile
+from mirror.geometry import rectangle
 from mirror.model import Footprint, Term
 
 _GPKG = Term("GPKG", "GPKG (GeoPackage)")

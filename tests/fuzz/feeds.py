@@ -15,9 +15,10 @@ from tempfile import mkdtemp
 from typing import Any
 
 from mirror.demo import render
-from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub, rectangle
+from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub
 from mirror.demo.listing import window
 from mirror.errors import FeedError, UnsafeName
+from mirror.geometry import rectangle
 from mirror.model import Page, RemoteFile, Resource, SubResource, Term
 from mirror.names import check_name
 from mirror.planning.changes import EVERYTHING, files_digest, fingerprint, scopes_for

@@ -9,8 +9,9 @@ from datetime import UTC
 from lxml import etree
 
 from mirror.demo.body import Pattern
-from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub, rectangle
+from mirror.demo.catalogue import Catalogue, SampleFile, SampleResource, SampleSub
 from mirror.demo.samples import sample_catalogue
+from mirror.geometry import rectangle
 from mirror.model import Footprint, Term
 
 from ..served import ServedMirror

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from mirror.geometry import meets
-from mirror.model import BBox, Ring, Term
+from mirror.model import Footprint, Term
 from mirror.serving.geoplateforme.asked import Asked, Paging, Window
 from mirror.serving.geoplateforme.themes import is_about
 from mirror.store.offer import Narrowing, Offer, OfferedFile, OfferedResource, OfferedSub
@@ -30,9 +30,8 @@ def resources(offer: Offer, upstream: str, asked: Asked) -> Window[OfferedResour
 def sub_resources(offer: Offer, upstream: str, resource: str, asked: Asked) -> Window[OfferedSub]:
     """The sub-resources that pass the filters of a resource: those of the capabilities without `updated*` and `thematic` [O]."""
     ring = asked.polygon
-    narrowing = Narrowing(
-        asked.zone, asked.format, asked.crs, asked.edition_from, asked.edition_to, _box(ring) if ring is not None else None
-    )
+    box = Footprint((ring,)).bbox if ring is not None else None
+    narrowing = Narrowing(asked.zone, asked.format, asked.crs, asked.edition_from, asked.edition_to, box)
     page = asked.paging
     subs, total = offer.subs(
         upstream,
@@ -86,8 +85,3 @@ def _passes(one: OfferedResource, asked: Asked) -> bool:
 
 def _has(terms: Sequence[Term], code: str, fold: Callable[[str], str]) -> bool:
     return any(fold(term.code) == code for term in terms)
-
-
-def _box(ring: Ring) -> BBox:
-    xs, ys = zip(*ring, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mirror.geometry import TERRITORIES
-from mirror.model import BBox, Position, Ring
+from mirror.model import BBox, Footprint, Position, Ring
 from mirror.phrases import phrase
 
 MOST_SHAPES = 3000
@@ -125,9 +125,7 @@ def _frame_of(ring: Ring) -> int:
 
 
 def _box_around(rings: Iterable[Ring]) -> BBox:
-    points = [point for ring in rings for point in ring]
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    west, south, east, north = min(xs), min(ys), max(xs), max(ys)
+    west, south, east, north = Footprint(tuple(rings)).bbox
     room = max(0.5, _MARGIN * max(east - west, north - south))
     return max(-180.0, west - room), max(-90.0, south - room), min(180.0, east + room), min(90.0, north + room)
 

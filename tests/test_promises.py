@@ -290,6 +290,7 @@ class Mirrored(Surroundings):
     def _run(self, run: Any) -> Report:
         report: Report = asyncio.run(run)
         self.runs += 1
+        self._loosen()  # what appeared meanwhile
         self.say(f"{report.outcome}: {report.requests} requests, {report.account}, {report.reason}")
         return report
 
@@ -311,11 +312,15 @@ class Mirrored(Surroundings):
         return await sync(self._settings(), names, now=self.clock, patience=NO_PATIENCE)
 
     def _begin(self) -> None:
-        """A run is about to begin. What is published file by file need not be whole."""
+        """A run is about to begin."""
         self.upstream.clear()
         self.runs += 1
+        self._loosen()
+
+    def _loosen(self) -> None:
+        """What is published file by file need not be whole, offered still or not: a mirror may have it waiting from before."""
         each = {name for table in self.tables.values() if table.get("publish") == "each" for name in table["resources"]}
-        self.ledger.loose |= {(resource, sub.id) for resource, sub in self.truth.offered if each & {resource, "*"}}
+        self.ledger.loose |= {(resource, sub) for resource, sub in self.truth.ever_offered if each & {resource, "*"}}
 
     def _is_now(self, request: int) -> Callable[[Record], bool]:
         """Matches that request of the run that begins."""

@@ -134,6 +134,11 @@ class Truth:
         """Every sub-resource that is offered now, with its resource."""
         return [(resource.id, sub) for resource in self._upstream.catalogue.listed for sub in resource.listed]
 
+    @property
+    def ever_offered(self) -> Iterable[tuple[str, str]]:
+        """Resource and id of every sub-resource that was ever offered."""
+        return self._files.keys()
+
     def _subs(self, resource: str) -> Subs:
         found = self._upstream.catalogue.resource(resource)
         return found.listed if found else ()

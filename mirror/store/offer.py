@@ -158,6 +158,11 @@ class Offer:
         if self._until():
             raise GivenUp(_TOO_LONG)
 
+    @property
+    def version(self) -> int:
+        """Of what is asked inside this `asking`: another number once anybody has changed the index."""
+        return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
     def renew(self) -> None:
         """What is asked from here on, inside `asking`, is of the index as it is now."""
         self._labels = None

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from mirror.names import problem_with
 from mirror.store.offer import Offer, OfferedFile
@@ -88,21 +90,38 @@ def look_up_all(offer: Offer, root: Path, wanted: Sequence[tuple[Place, NeedsByt
     for attempt in range(_TRIES):
         if attempt:
             offer.renew()
-        opened = {
-            number: first for number in left if (first := _first_look(offer, root, *wanted[number], found, number)) is not None
-        }
+        version = offer.version
+        with _Folders(root / "data") as folders:
+            opened = {
+                number: first
+                for number in left
+                if (first := _first_look(offer, folders, *wanted[number], found, number)) is not None
+            }
         if not opened:
             break
         offer.renew()
-        left = [number for number, first in opened.items() if not _second_look(offer, wanted[number][0], *first, found, number)]
+        unchanged = offer.version == version
+        left = [
+            number
+            for number, first in opened.items()
+            if not _second_look(offer, wanted[number][0], first, found, number, unchanged=unchanged)
+        ]
         if not left:
             break
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The row of a file, and what was there when it was opened: `size` in bytes or, where there is none, why."""
+
+    file: OfferedFile
+    there: tuple[FileIO, int] | str
+
+
 def _first_look(
-    offer: Offer, root: Path, place: Place, needs_bytes: NeedsBytes, found: list[Found | OSError], number: int
-) -> tuple[OfferedFile, FileIO | str] | None:
+    offer: Offer, folders: _Folders, place: Place, needs_bytes: NeedsBytes, found: list[Found | OSError], number: int
+) -> _Look | None:
     """The row and what was opened for it; None where the answer is known already, and has been entered."""
     # No feed can have brought a name that is none, so no index has it.
     file = offer.file(*place.parts) if all(_is_name(part) for part in place.parts) else None
@@ -114,32 +133,30 @@ def _first_look(
         found[number] = Unopened(file)
     else:
         try:
-            return file, _open(root / "data", place)
+            return _Look(file, folders.open(place))
         except OSError as error:
             found[number] = error
     return None
 
 
-def _second_look(
-    offer: Offer, place: Place, file: OfferedFile, stream: FileIO | str, found: list[Found | OSError], number: int
-) -> bool:
-    """Whether the row is still the same; then the answer is known, and has been entered."""
-    if offer.file(*place.parts) != file:
-        if isinstance(stream, FileIO):
-            stream.close()
+def _second_look(offer: Offer, place: Place, first: _Look, found: list[Found | OSError], number: int, *, unchanged: bool) -> bool:
+    """Whether the row is the same, as it is in an `unchanged` index; then the answer is known, and has been entered."""
+    if not unchanged and offer.file(*place.parts) != first.file:
+        if not isinstance(first.there, str):
+            first.there[0].close()
         return False
-    found[number] = _checked(file, stream)
+    found[number] = _checked(first)
     return True
 
 
-def _checked(file: OfferedFile, stream: FileIO | str) -> Found:
-    if isinstance(stream, str):
-        return Broken(stream)
-    size = os.fstat(stream.fileno()).st_size
-    if size == file.size:
-        return Opened(file, stream)
+def _checked(look: _Look) -> Found:
+    if isinstance(look.there, str):
+        return Broken(look.there)
+    stream, size = look.there
+    if size == look.file.size:
+        return Opened(look.file, stream)
     stream.close()
-    return Broken(f"it has {size:,} bytes, where {file.size:,} were published")
+    return Broken(f"it has {size:,} bytes, where {look.file.size:,} were published")
 
 
 @lru_cache(maxsize=4096)
@@ -147,25 +164,48 @@ def _is_name(part: str) -> bool:
     return problem_with(part) is None
 
 
-def _open(data: Path, place: Place) -> FileIO | str:
-    """A regular file below `data`, reached through folders only; else why there is none. Only `data` itself may be a link."""
-    folder = -1
-    try:
-        folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        for part in place.parts[:-1]:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            os.close(folder)
-            folder = below
-        # Not to wait for somebody at the other end, should it be a pipe.
-        handle = os.open(place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError as error:
-        if error.errno in _IS_NOT_THERE:
-            return f"it cannot be opened: {error.strerror}"
-        raise
-    finally:
-        if folder >= 0:
-            os.close(folder)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        return "it is no regular file"
-    return FileIO(handle, "rb")
+class _Folders:
+    """Opens files below `data`, through folders only; `data` itself may be a link. Use as a context manager.
+
+    Folders stay open for the next file in them: many who come at once want files of one edition. They must not for longer than
+    between the two looks, as another folder may take the place of one.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._handles: dict[tuple[str, ...], int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        for handle in self._handles.values():
+            os.close(handle)
+
+    def open(self, place: Place) -> tuple[FileIO, int] | str:
+        """A regular file and its size in bytes; else why there is none. Raises OSError."""
+        try:
+            folder = self._folder(place.parts[:-1])
+            # Not to wait for somebody at the other end, should it be a pipe.
+            handle = os.open(place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        except OSError as error:
+            if error.errno in _IS_NOT_THERE:
+                return f"it cannot be opened: {error.strerror}"
+            raise
+        stats = os.fstat(handle)
+        if not stat.S_ISREG(stats.st_mode):
+            os.close(handle)
+            return "it is no regular file"
+        return FileIO(handle, "rb"), stats.st_size
+
+    def _folder(self, parts: tuple[str, ...]) -> int:
+        known = self._handles.get(parts)
+        if known is not None:
+            return known
+        if parts:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            handle = os.open(parts[-1], flags, dir_fd=self._folder(parts[:-1]))
+        else:
+            handle = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._handles[parts] = handle
+        return handle

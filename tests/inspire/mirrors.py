@@ -106,7 +106,7 @@ def shapes() -> Catalogue:
         "AGAIN-1": [made("AGAIN-1_1-0")],
         "AGAIN-2": [made("AGAIN-2_1-0")],
     }
-    titles = {"SPACES": HARD, "AGAIN-1": "The same title", "AGAIN-2": "The same title", "NOTHING": None}
+    titles = {"SPACES": HARD, "AGAIN-1": "The same title", "AGAIN-2": "The same\x01 title", "NOTHING": None, "NOWHERE": "\x01"}
     identifiers = {"AGAIN-1": "One code", "AGAIN-2": "One code", "SINGLE": "TILES", "PACKED": "FR-000 & co", "TILES": "--"}
     return Catalogue(
         tuple(
@@ -114,7 +114,7 @@ def shapes() -> Catalogue:
                 name,
                 tuple(subs),
                 title=titles.get(name, f"Title of {name}"),
-                abstract=f"About {HARD} and \x01\x0b controls" if name == "SPACES" else None,
+                abstract={"SPACES": f"About {HARD} and \x01\x0b controls", "NOWHERE": "\x02"}.get(name),
                 identifier=identifiers.get(name),
             )
             for name, subs in resources.items()

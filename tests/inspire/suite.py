@@ -12,7 +12,7 @@ Finder = Callable[[Visit], AsyncIterator[str]]
 
 @dataclass(frozen=True)
 class Check:
-    """A requirement of the guidance (`R7`), a recommendation (`rec9`), or a trap of the validator (`T3`)."""
+    """A requirement of the guidance (`R7`), a recommendation (`rec9`), a trap of the validator (`T3`), or of metadata (`MD1`)."""
 
     id: str
     text: str

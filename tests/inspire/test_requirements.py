@@ -13,7 +13,7 @@ from mirror.demo.catalogue import Catalogue
 
 from ..served import ServedMirror, served_mirror
 from ..upstream.recordings import recordings
-from . import dataset_checks, opensearch_checks, service_checks, trap_checks
+from . import dataset_checks, metadata_checks, opensearch_checks, service_checks, trap_checks
 from .mirrors import sample, shapes, visit, withdrawn
 from .suite import CHECKS, failed, findings
 from .visit import links
@@ -25,7 +25,9 @@ SEVEN_ZIP = "application/x-7z-compressed"
 
 def test_the_suite_has_every_requirement_and_every_trap() -> None:
     """R36 and R37 are met by whoever meets the others, and are looked at all the same."""
-    assert {one.__name__.rpartition(".")[2] for one in (service_checks, dataset_checks, opensearch_checks, trap_checks)}
+    assert {
+        one.__name__.rpartition(".")[2] for one in (service_checks, dataset_checks, opensearch_checks, trap_checks, metadata_checks)
+    }
     ids = [one.id for one in CHECKS]
     assert len(set(ids)) == len(ids)
     assert {f"R{number}" for number in range(1, 46)} | {f"T{number}" for number in range(1, 11)} <= set(ids)

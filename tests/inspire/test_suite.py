@@ -12,12 +12,14 @@ import pytest
 from lxml import etree
 
 from ..served import served_mirror
-from . import dataset_checks, opensearch_checks, service_checks, trap_checks
+from . import dataset_checks, metadata_checks, opensearch_checks, service_checks, trap_checks
+from .edits import again, both, called, later, put, say, take
+from .metadata_checks import GCO, GMX, HREF, SRV
 from .mirrors import shapes, visit
 from .suite import CHECKS, failed, findings
 from .visit import ATOM, ATOM_TYPE, DLS, GEORSS, GMD, OS, XML, Answer, Element, Visit, downloads, get_templates, links
 
-MODULES = (service_checks, dataset_checks, opensearch_checks, trap_checks)
+MODULES = (service_checks, dataset_checks, opensearch_checks, trap_checks, metadata_checks)
 EXAMPLES = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "inspire" / "tg-examples"
 
 
@@ -73,64 +75,6 @@ def entry(root: Element, number: int = 0) -> Element:
     return root.findall(f"{ATOM}entry")[number]
 
 
-def take(path: str) -> Callable[[Element], None]:
-    """Takes out what is found by a path."""
-
-    def edit(root: Element) -> None:
-        found = root.find(path)
-        assert found is not None, path
-        parent = found.getparent()
-        assert parent is not None
-        parent.remove(found)
-
-    return edit
-
-
-def say(path: str, text: str) -> Callable[[Element], None]:
-    """Puts another text in the place of one."""
-
-    def edit(root: Element) -> None:
-        found = root.find(path)
-        assert found is not None, path
-        found.text = text
-
-    return edit
-
-
-def put(path: str, **attributes: str | None) -> Callable[[Element], None]:
-    """Sets attributes, or takes away those that are None."""
-
-    def edit(root: Element) -> None:
-        found = root.find(path)
-        assert found is not None, path
-        for name, value in attributes.items():
-            if value is None:
-                del found.attrib[name]
-            else:
-                found.set(name, value)
-
-    return edit
-
-
-def again(path: str) -> Callable[[Element], None]:
-    """Has what is found by a path a second time."""
-
-    def edit(root: Element) -> None:
-        found = root.find(path)
-        assert found is not None, path
-        found.addnext(etree.fromstring(etree.tostring(found)))
-
-    return edit
-
-
-def both(*edits: Callable[[Element], object]) -> Callable[[Element], None]:
-    def edit(root: Element) -> None:
-        for one in edits:
-            one(root)
-
-    return edit
-
-
 def rel(name: str, kind: str = "") -> str:
     return f"{ATOM}link[@rel='{name}']" + (f"[@type='{kind}']" if kind else "")
 
@@ -144,6 +88,7 @@ SERVICE, OSD, SINGLE, TILES, PACKED, BOTH = (
     "BOTH.xml",
 )
 ENTRY = f"{ATOM}entry"
+SERVICE_RECORD, SINGLE_RECORD = "metadata/service.xml", "metadata/dataset/SINGLE.xml"
 HTML_URL, GET_URL = f"{OS}Url[@type='text/html']", f"{OS}Url[@type='{ATOM_TYPE}'][@rel='results']"
 LINKAGE = f".//{GMD}distributionInfo//{GMD}URL"
 CODE = f"{DLS}spatial_dataset_identifier_code"
@@ -218,11 +163,26 @@ BREAKS: dict[str, list[Callable[[Web], None]]] = {
         at(OSD, say(f"{OS}ShortName", "longer than sixteen")),
         at(OSD, take(f"{OS}Description")),
         at(OSD, put(f"{OS}Url", type=None)),
+        at(OSD, again(f"{OS}ShortName")),
+        at(OSD, say(f"{OS}Description", "x" * 1025)),
+        at(OSD, say(f"{OS}LongName", "x" * 49)),
+        at(OSD, say(f"{OS}Developer", "x" * 65)),
+        at(OSD, say(f"{OS}Contact", "the GIS team")),
+        at(OSD, say(f"{OS}SyndicationRight", "free")),
+        at(OSD, lambda root: etree.SubElement(root, f"{OS}Attribution").__setattr__("text", "x" * 257)),
+        at(OSD, lambda root: etree.SubElement(root, f"{OS}Tags").__setattr__("text", "x" * 257)),
+        at(OSD, lambda root: etree.SubElement(root, f"{OS}Keyword")),
+        at(OSD, put(f"{OS}Query", role="sample")),
+        at(OSD, put(f"{OS}Query", title="x" * 257)),
+        at(OSD, put(f"{OS}Query", count="one")),
+        at(OSD, put(GET_URL, template="https://example.org/?crs={crs?}")),
+        at(OSD, put(GET_URL, template="https://example.org/?crs={dls:crs?}")),
+        at(OSD, put(GET_URL, template="https://example.org/{ }?q=é")),
     ],
     "R5": [at(SERVICE, say(f"{ATOM}title", " "))],
     "R6": [
         at(SERVICE, take(rel("describedby"))),
-        at("metadata/service.xml", say(LINKAGE, "https://example.org/")),
+        at(SERVICE_RECORD, say(LINKAGE, "https://example.org/")),
         lambda web: drop(web, "metadata/service.xml"),
     ],
     "R7": [at(SERVICE, put(rel("self"), href="https://example.org/")), at(SERVICE, put(rel("self"), hreflang="en"))],
@@ -235,7 +195,7 @@ BREAKS: dict[str, list[Callable[[Web], None]]] = {
     "R14": [
         at(SERVICE, again(f"{ENTRY}/{rel('describedby')}")),
         lambda web: drop(web, "metadata/dataset/SINGLE.xml"),
-        at("metadata/service.xml", take(".//{http://www.isotc211.org/2005/srv}operatesOn")),
+        at(SERVICE_RECORD, take(f".//{SRV}operatesOn")),
     ],
     "R15": [at(SERVICE, again(f"{ENTRY}/{rel('alternate')}")), lambda web: drop(web, "inspire/SINGLE.xml")],
     "R16": [at(SERVICE, put(f"{ENTRY}/{rel('alternate')}", rel="related"))],
@@ -291,10 +251,84 @@ BREAKS: dict[str, list[Callable[[Web], None]]] = {
         at(SINGLE, put(f"{ENTRY}/{rel('alternate')}", href="https://example.org/download?file=a.gpkg")),
         at(TILES, put(f"{ENTRY}/{rel('section')}", hreflang=None)),
     ],
-    "T9": [at("metadata/service.xml", say(LINKAGE, "https://example.org/"))],
+    "T9": [at(SERVICE_RECORD, say(LINKAGE, "https://example.org/"))],
     "T10": [
         at(SINGLE, put(f"{ENTRY}/{rel('alternate')}", href="https://example.org/a.gpkg")),
         lambda web: web.answer(first_file(web, TILES), status=404),
+    ],
+    "MD1": [
+        lambda web: drop(web, SERVICE_RECORD),
+        lambda web: drop(web, SINGLE_RECORD),
+        lambda web: web.answer(web.base + SINGLE_RECORD, body=web.answers[web.base + SERVICE_RECORD, "GET"].body),
+        *[
+            at(name, edit)
+            for name in (SERVICE_RECORD, SINGLE_RECORD)
+            for edit in (
+                later(f"{GMD}dateStamp"),
+                later(f"{GMD}language"),
+                later(f"{GMD}identificationInfo"),
+                later(f".//{GMD}citation"),
+                later(f".//{GMD}citation//{GMD}title"),
+                later(f".//{GMD}resourceConstraints"),
+                later(f".//{GMD}westBoundLongitude"),
+                later(f".//{GMD}specification"),
+                later(f".//{GMD}distributionInfo//{GMD}linkage"),
+                take(f".//{GMD}report"),
+                take(f".//{GMD}explanation"),
+                take(f".//{GMD}electronicMailAddress"),
+                take(f".//{GMD}pointOfContact"),
+                take(f".//{GMD}resourceConstraints"),
+                take(f".//{GMD}abstract"),
+                take(f"{GMD}contact"),
+                take(f"{GMD}language"),
+                take(f"{GMD}dateStamp"),
+                again(f"{GMD}hierarchyLevel"),
+                again(f".//{GMD}linkage"),
+                say(f".//{GMD}citation//{GMD}title/*", " "),
+                say(f".//{GMD}abstract/*", ""),
+                say(f".//{GMD}dateStamp/*", "1 November"),
+                say(f".//{GMD}electronicMailAddress/*", "the GIS team"),
+                say(f".//{GMD}northBoundLatitude/*", "145"),
+                say(f".//{GMD}westBoundLongitude/*", "west"),
+                say(f".//{GMD}linkage/*", "not an address"),
+                put(f".//{GMD}LanguageCode", codeListValue="fr"),
+                put(f".//{GMD}CI_RoleCode", codeListValue=None),
+                put(f".//{GMD}CI_RoleCode", codeList=""),
+                put(f".//{GMD}pass", **{f"{GCO}nilReason": None}),
+                put(f".//{GMD}accessConstraints/../{GMD}otherConstraints/*", **{HREF: "http://example.org/no"}),
+                called(f".//{GMD}abstract", f"{GMD}Abstract"),
+                called(f".//{GMD}abstract/*", f"{GMX}CharacterString"),
+                called(f".//{GMD}EX_GeographicBoundingBox", "{http://www.opengis.net/gml}Envelope"),
+                lambda root: root.set("colour", "red"),
+            )
+        ],
+        at(SERVICE_RECORD, later(f".//{SRV}serviceType")),
+        at(SERVICE_RECORD, later(f".//{SRV}couplingType")),
+        at(SERVICE_RECORD, later(f".//{SRV}DCP")),
+        at(SERVICE_RECORD, take(f".//{SRV}containsOperations")),
+        at(SERVICE_RECORD, take(f".//{GMD}thesaurusName")),
+        at(SERVICE_RECORD, take(f".//{GMD}levelDescription")),
+        at(SERVICE_RECORD, say(f".//{SRV}serviceType/*", "view")),
+        at(SERVICE_RECORD, put(f".//{SRV}SV_CouplingType", codeListValue="loose")),
+        at(SERVICE_RECORD, put(f".//{SRV}operatesOn", **{HREF: "SINGLE.xml"})),
+        at(SINGLE_RECORD, take(f".//{GMD}distributionFormat")),
+        at(SINGLE_RECORD, take(f".//{GMD}lineage")),
+        at(SINGLE_RECORD, take(f".//{GMD}MD_DataIdentification/{GMD}language")),
+        at(SINGLE_RECORD, put(f".//{GMD}MD_DataIdentification", id="1 2")),
+    ],
+    "MD2": [
+        at(SERVICE_RECORD, take(f".//{SRV}operatesOn")),
+        at(SERVICE_RECORD, put(f".//{SRV}operatesOn", **{HREF: "https://example.org/record.xml#data"})),
+        at(SINGLE_RECORD, put(f".//{GMD}MD_DataIdentification", id="other")),
+        at(SINGLE_RECORD, put(f".//{GMD}MD_DataIdentification", uuid="other")),
+    ],
+    "MD3": [
+        at(SINGLE_RECORD, say(f".//{GMD}RS_Identifier/{GMD}codeSpace/*", "https://example.org/")),
+        at(SINGLE_RECORD, say(f".//{GMD}citation//{GMD}RS_Identifier/{GMD}code/*", "other")),
+        at(SINGLE_RECORD, take(f"{GMD}referenceSystemInfo")),
+        at(SINGLE_RECORD, say(LINKAGE, "https://example.org/")),
+        at(SINGLE_RECORD, take(f".//{GMD}MD_Identifier")),
+        lambda web: drop(web, "dataset/SINGLE.html"),
     ],
     "rec9": [at(SINGLE, take(rel("up")))],
     "rec10": [

@@ -6,13 +6,17 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
+from lxml import etree
 
 from mirror.serving.inspire import representations
 from mirror.serving.inspire.crs import UNKNOWN, crs_uri
 from mirror.serving.inspire.datasets import codes_of
+from mirror.serving.inspire.metadata import service_record
 from mirror.serving.inspire.service import Service
 from mirror.serving.origin import Origin
 from mirror.store.newest import Alike
+
+from .metadata_checks import RECORDS, SRV
 
 
 def test_files_are_linked_singly_as_far_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,3 +143,13 @@ def test_addresses_of_representations_are_their_own() -> None:
     assert names[0] == "EPSG-2154_GPKG"
     assert len(set(names)) == len(names)
     assert all(len(name) < 200 and name.isascii() and "/" not in name for name in names)
+
+
+@pytest.mark.parametrize("contact", [None, "sig@example.org", "SIG de l’Isère <sig@isere.fr>", "https://sig.example.org/x"])
+@pytest.mark.parametrize("base", ["https://mirror.example.org", "https://mirror.example.org/geo", "http://[::1]:8420"])
+def test_the_record_of_a_service_without_data_is_one_all_the_same(contact: str | None, base: str) -> None:
+    """It operates on nothing, and says so."""
+    record = etree.fromstring(service_record(service(contact, base), []))
+    assert RECORDS.validate(record), RECORDS.error_log.last_error
+    assert [one.get("codeListValue") for one in record.iter(f"{SRV}SV_CouplingType")] == ["loose"]
+    assert record.find(f".//{SRV}operatesOn") is None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mirror.model import Resource
+from mirror.serving.inspire.atom import legal
 from mirror.store.offer import Offer, OfferedResource
 
 
@@ -26,7 +27,7 @@ class Dataset:
     @property
     def abstract(self) -> str:
         """What it is, in words; never empty, as metadata without an abstract is invalid."""
-        return self.resource.abstract.strip() or self.title
+        return legal(self.resource.abstract).strip() or self.title
 
 
 def datasets(offer: Offer, upstream: str) -> list[Dataset]:
@@ -71,7 +72,7 @@ def codes_of(identifiers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _titles(published: Mapping[str, str]) -> dict[str, str]:
-    """The title of each resource, by its id: with that, where others have the same."""
-    plain = {resource: " ".join(title.split()) or resource for resource, title in published.items()}
+    """The title of each resource, by its id: with that, where others have the same. Without what no XML can hold."""
+    plain = {resource: " ".join(legal(title).split()) or resource for resource, title in published.items()}
     counts = Counter(plain.values())
     return {resource: title if counts[title] == 1 else f"{title} ({resource})" for resource, title in plain.items()}

@@ -13,7 +13,8 @@ import pytest
 
 from mirror.demo.catalogue import SampleFile, SampleSub
 from mirror.store.index import FILE
-from mirror.store.offer import Narrowing, Offer
+from mirror.store.narrowing import Narrowing
+from mirror.store.offer import Offer
 from mirror.verifying import verify
 
 from .mirrored import EVERYTHING, Mirrored

@@ -7,7 +7,8 @@ from typing import Any
 
 from mirror.cli.render import clean, one_line, show, table
 from mirror.language import ENGLISH, Language
-from mirror.observing.standings import failing_hooks
+from mirror.observing.live import STAGES
+from mirror.observing.standings import OUTCOMES, failing_hooks
 from mirror.phrases import (
     availability,
     day,
@@ -22,25 +23,6 @@ from mirror.phrases import (
     span,
     speed,
 )
-
-_OUTCOMES = {
-    "complete": phrase("complete"),
-    "incomplete": phrase("incomplete"),
-    "refused": phrase("refused"),
-    "unavailable": phrase("unavailable"),
-    "interrupted": phrase("interrupted"),
-    "running": phrase("running"),
-    "killed": phrase("killed"),
-    "failed": phrase("failed"),
-    None: phrase("never run"),
-}
-_STAGES = {
-    "starting": phrase("starting"),
-    "listing": phrase("listing"),
-    "planning": phrase("planning"),
-    "fetching": phrase("fetching"),
-    "unpacking": phrase("unpacking"),
-}
 
 
 def print_standings(document: Mapping[str, Any], language: Language = ENGLISH) -> None:
@@ -111,7 +93,7 @@ def _print_subscriptions(subscriptions: list[dict[str, Any]], language: Language
 
 
 def _outcome(outcome: str | None) -> str:
-    return _OUTCOMES.get(outcome, outcome or "")
+    return OUTCOMES.get(outcome, outcome or "")
 
 
 def _files(count: int) -> str:
@@ -193,7 +175,7 @@ def _run_line(run: Mapping[str, Any]) -> str:
     facts = {
         "names": ", ".join(run["subscriptions"]),
         "span": span(run["seconds"]),
-        "stage": _STAGES.get(run["stage"], run["stage"]),
+        "stage": STAGES.get(run["stage"], run["stage"]),
     }
     match run["origin"]:
         case "schedule":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -31,6 +31,16 @@ from mirror.events import (
     Verified,
     Walled,
 )
+from mirror.phrases import phrase
+
+STAGES: Mapping[str, str] = {
+    "starting": phrase("starting"),
+    "listing": phrase("listing"),
+    "planning": phrase("planning"),
+    "fetching": phrase("fetching"),
+    "unpacking": phrase("unpacking"),
+}
+"""What a run is at, as people are told."""
 
 WINDOW = 10.0
 """Seconds over which speeds are measured: long enough to be steady, short enough to show that nothing comes any more."""

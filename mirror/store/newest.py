@@ -15,7 +15,8 @@ from typing import Final
 from mirror.geometry import footprint_from_text
 from mirror.model import BBox, Footprint, SubResource, Term
 from mirror.planning.series import edition_order
-from mirror.store.offer import OFFERED, Offer, newer
+from mirror.store.narrowing import OFFERED
+from mirror.store.offer import Offer, newer
 from mirror.store.rows import box_of, day_of, strings_of
 
 Codes = tuple[str, str]

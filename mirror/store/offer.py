@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -21,16 +20,14 @@ from mirror.geometry import around, footprint_from_text, rectangle
 from mirror.model import BBox, Footprint, RemoteFile, Resource, SubResource, Term
 from mirror.planning.volumes import archive_of
 from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
+from mirror.store.narrowing import EVERYTHING, OFFERED, Narrowing, where_of
 from mirror.store.rows import box_of, day_of, strings_of
-from mirror.vocabulary import fold_crs, fold_format, fold_zone, media_type_of
+from mirror.vocabulary import media_type_of
 
 Order = Literal["id", "title", "edition"]
 
 _STEPS = 20_000  # of SQLite's machine, well under a millisecond, until it is asked whether to go on
 _TOO_LONG = "this question takes too long; ask for less at once"
-
-OFFERED = "s.complete = 1 AND s.stored_files > 0"
-"""What makes an edition one that is offered, where `s` is its row; a partial index has the same words."""
 
 _FILE = """
 SELECT f.id, f.file, f.url, f.size, f.md5, f.sha256, f.fetched_at, f.verified_at, l.media_type, l.rel, l.contents, l.position
@@ -96,25 +93,6 @@ class OfferedFile:
     fetched_at: str
     verified_at: str | None
     """None for the moments in which it is being replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class Narrowing:
-    """Which editions of a resource are asked for; None does not filter. Codes are compared folded, days are included."""
-
-    zone: str | None = None
-    format: str | None = None
-    crs: str | None = None
-    edition_from: date | None = None
-    edition_to: date | None = None
-    box: BBox | None = None
-    """West, south, east, north: editions whose box does not meet it are left out."""
-
-    latest: bool = False
-    """Only the newest edition of each series."""
-
-
-EVERYTHING = Narrowing()
 
 
 class Offer:
@@ -274,7 +252,7 @@ class Offer:
 
         `keep` judges their footprints, if it is given; what has none is then left out.
         """
-        where, values = _where(upstream, resource, narrowing)
+        where, values = where_of(upstream, resource, narrowing)
         turn = " DESC" if descending else ""
         column = {"id": "s.sub_resource", "title": "s.title", "edition": "s.edition_date"}[order]
         ordered = f"ORDER BY {column}{turn}, s.sub_resource{turn}"
@@ -413,32 +391,6 @@ def newer(published: str | None, changed_at: str) -> str | None:
     if not changed_at or (published and published[:10] >= changed_at[:10]):
         return published
     return f"{changed_at[:19]}Z"
-
-
-def _where(upstream: str, resource: str, narrowing: Narrowing) -> tuple[str, list[object]]:
-    parts = [OFFERED, "s.upstream = ?", "s.resource = ?"]
-    values: list[object] = [upstream, resource]
-    coded = (("zone", narrowing.zone, fold_zone), ("format", narrowing.format, fold_format), ("crs", narrowing.crs, fold_crs))
-    for kind, code, fold in coded:
-        if code is not None:
-            parts.append("EXISTS (SELECT 1 FROM sub_resource_terms t WHERE t.kind = ? AND t.code = ? AND t.sub_resource_id = s.id)")
-            values += [kind, fold(code)]
-    if narrowing.edition_from:
-        parts.append("s.edition_date >= ?")
-        values.append(narrowing.edition_from.isoformat())
-    if narrowing.edition_to:
-        parts.append("s.edition_date <= ?")
-        values.append(narrowing.edition_to.isoformat())
-    if narrowing.box:
-        west, south, east, north = narrowing.box
-        parts.append(
-            "s.id IN (SELECT f.sub_resource_id FROM footprints f "
-            "WHERE f.west <= ? AND f.east >= ? AND f.south <= ? AND f.north >= ?)"
-        )
-        values += [east, west, north, south]
-    if narrowing.latest:
-        parts.append("s.latest = 1")
-    return " AND ".join(parts), values
 
 
 def _file(row: sqlite3.Row) -> OfferedFile:

@@ -9,7 +9,8 @@ from mirror.geometry import meets
 from mirror.model import Footprint, Term
 from mirror.serving.geoplateforme.asked import Asked, Paging, Window
 from mirror.serving.geoplateforme.themes import is_about
-from mirror.store.offer import Narrowing, Offer, OfferedFile, OfferedResource, OfferedSub
+from mirror.store.narrowing import Narrowing
+from mirror.store.offer import Offer, OfferedFile, OfferedResource, OfferedSub
 from mirror.vocabulary import fold_crs, fold_format, fold_zone
 
 T = TypeVar("T")

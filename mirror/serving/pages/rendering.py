@@ -13,6 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mirror.language import Language
 from mirror.model import Term
 from mirror.observing.health import Code
+from mirror.observing.live import STAGES
+from mirror.observing.standings import OUTCOMES
 from mirror.phrases import Spoken, availability, day, joined, latency, moment, number, phrase, plural, share, size, span, speed
 from mirror.serving.pages.statics import address_of
 from mirror.serving.pages.status import DAMAGED
@@ -28,18 +30,6 @@ POLICY = (
 )
 """The Content-Security-Policy of all pages: nothing comes from elsewhere, and nothing that a feed says is ever run."""
 
-_OUTCOMES = {
-    "complete": phrase("complete"),
-    "incomplete": phrase("incomplete"),
-    "refused": phrase("refused"),
-    "unavailable": phrase("unavailable"),
-    "interrupted": phrase("interrupted"),
-    "running": phrase("running"),
-    "killed": phrase("killed"),
-    "failed": phrase("failed"),
-    "damaged": phrase("faults found"),
-    None: phrase("never run"),
-}
 _ADDRESS = re.compile(r"(https?://[^\s<>\"]+)")
 _REASONS = {str(DAMAGED): DAMAGED}
 """What the index says in words of ours, and in English."""
@@ -56,13 +46,6 @@ _WARNINGS: dict[Code, Spoken] = {
     "refused": phrase("the last sync was refused"),
     "no-index": phrase("nothing was synced yet"),
     "hooks": phrase("a command fails"),
-}
-_STAGES = {
-    "starting": phrase("starting"),
-    "listing": phrase("listing"),
-    "planning": phrase("planning"),
-    "fetching": phrase("fetching"),
-    "unpacking": phrase("unpacking"),
 }
 
 
@@ -99,7 +82,7 @@ def _environment(language: Language) -> Environment:
         size=size,
         span=span,
         speed=speed,
-        outcome_of=lambda outcome: _OUTCOMES.get(outcome, outcome or ""),
+        outcome_of=lambda outcome: OUTCOMES.get(outcome, outcome or ""),
         state_of=lambda state: STATES.get(state, state),
         reason_of=_REASONS.get,
         damaged=DAMAGED,
@@ -108,7 +91,7 @@ def _environment(language: Language) -> Environment:
         choices_of=choices_of,
         edition_title=edition_title,
         folds=FOLDS,
-        stage_of=lambda stage: _STAGES.get(stage, stage),
+        stage_of=lambda stage: STAGES.get(stage, stage),
         lang=language.code,
         version=__version__,
     )

@@ -14,7 +14,7 @@ import pytest
 import mirror.steps
 from mirror.demo.body import Pattern, read
 from mirror.demo.catalogue import Catalogue, SampleFile
-from mirror.serving.downloads.opening import Changing, Opened, Place, look_up
+from mirror.serving.downloads.opening import Changing, Found, Opened, Place, look_up, look_up_all
 from mirror.store.offer import Offer, OfferedFile
 
 from .downloading import RESOURCE, SUB, connect, large, offering, path_to, sha256
@@ -136,6 +136,33 @@ async def test_a_replacement_between_two_looks_is_seen(tmp_path: Path, moment: s
         tag, got = await asyncio.to_thread(look)
         assert replaced
         assert (tag, got) == (sha256(body(NAMES[0], 1)), body(NAMES[0], 1))
+
+
+@pytest.mark.parametrize("when", [1, 2, 3])
+async def test_files_that_are_looked_up_together_are_each_the_one_of_their_row(tmp_path: Path, when: int) -> None:
+    """Their folder is opened once for all of them, and another one takes its place before any of them, or between two."""
+    async with served_mirror(tmp_path / "root", generation(0)) as served:
+        loop = asyncio.get_running_loop()
+        asked = 0
+
+        def needs_bytes(file: OfferedFile) -> bool:
+            nonlocal asked
+            asked += 1
+            if asked == when:
+                asyncio.run_coroutine_threadsafe(served.sync(generation(1)), loop).result(60)
+            return True
+
+        def look() -> list[Found | OSError]:
+            names = (*NAMES, "kept.txt")
+            with closing(Offer(served.root)) as offer, offer.asking():
+                return look_up_all(offer, served.root, [(Place("gpf", RESOURCE, SUB, name), needs_bytes) for name in names])
+
+        found = await asyncio.to_thread(look)
+        for one in found:
+            assert isinstance(one, Opened)
+            with one.stream as stream:
+                assert sha256(stream.readall()) == one.file.sha256
+        assert [one.file.sha256 for one in found if isinstance(one, Opened)][:2] == [sha256(body(name, 1)) for name in NAMES]
 
 
 @pytest.mark.parametrize("names", [NAMES, NAMES[:1]], ids=["in a folder that is exchanged", "alone"])

@@ -140,13 +140,17 @@ def _first_look(
 
 
 def _second_look(offer: Offer, place: Place, first: _Look, found: list[Found | OSError], number: int, *, unchanged: bool) -> bool:
-    """Whether the row is the same, as it is in an `unchanged` index; then the answer is known, and has been entered."""
-    if not unchanged and offer.file(*place.parts) != first.file:
-        if not isinstance(first.there, str):
-            first.there[0].close()
-        return False
-    found[number] = _checked(first)
-    return True
+    """Whether the row is the same, as it is in an `unchanged` index; then the answer is known, and has been entered.
+
+    What was not there may have moved with its folder, when another file in it was replaced: that is looked at again as well.
+    """
+    if unchanged or offer.file(*place.parts) == first.file:
+        found[number] = _checked(first)
+        return unchanged or not isinstance(first.there, str)
+    if not isinstance(first.there, str):
+        first.there[0].close()
+    found[number] = Changing()
+    return False
 
 
 def _checked(look: _Look) -> Found:

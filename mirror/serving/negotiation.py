@@ -10,9 +10,9 @@ _LONGEST = 1000  # characters of a header that are read
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
-def accepted(request: web.Request) -> str:
-    """The Accept header; several are one list."""
-    return ",".join(request.headers.getall("Accept", ()))
+def listed(request: web.Request, name: str) -> str:
+    """A header that is a list, empty where it is not there; several lines of it are one list (RFC 9110, 5.3)."""
+    return ",".join(request.headers.getall(name, ()))
 
 
 def weight_of(header: str, *names: str) -> float:

@@ -12,7 +12,7 @@ from aiohttp import web
 from mirror.serving.answers import Document, respond
 from mirror.serving.api.parameters import QUERY, asked, flag, wrong
 from mirror.serving.api.spool import Pieces, Spooled, Spools, is_there
-from mirror.serving.negotiation import accepted, weight_of
+from mirror.serving.negotiation import listed, weight_of
 from mirror.serving.site import Site, path_of
 from mirror.store.asking import FILTERS, Wrong, filters_of
 from mirror.store.query import Filters, MirroredFile, Reader
@@ -39,7 +39,7 @@ def query_handler(site: Site, spools: Spools) -> Callable[[web.Request], Any]:
         if isinstance(filters, Wrong):
             wrong(filters.name, filters.why)
         base = site.base(request) if flag(given, "links") else None
-        form = preferred_form(accepted(request))
+        form = preferred_form(listed(request, "Accept"))
         if base is not None and form == _CSV:
             wrong("links", "is not for CSV, which has the columns of the command")
         spool = spools.open(_pieces(site.settings.root, filters, form, base))

@@ -10,7 +10,7 @@ from mirror.serving.answers import Document, respond
 from mirror.serving.geoplateforme.asked import NotUnderstood, asked_of
 from mirror.serving.geoplateforme.pages import page
 from mirror.serving.geoplateforme.spelling import to_json, to_xml
-from mirror.serving.negotiation import accepted, weight_of
+from mirror.serving.negotiation import listed, weight_of
 from mirror.serving.origin import origin_of
 from mirror.serving.readers import Lane
 from mirror.serving.site import Site, path_of
@@ -62,6 +62,6 @@ def wants_json(request: web.Request) -> bool:
     """Whether JSON was asked for, in either of the two ways [C], and XML not liked better; the default is XML [O]."""
     if request.query.get("outputFormat", "").lower() == _JSON:
         return True
-    accept = accepted(request)
+    accept = listed(request, "Accept")
     liking = weight_of(accept, _JSON)
     return liking > 0 and all(weight_of(accept, kind) <= liking for kind in _XML)

@@ -126,6 +126,11 @@ async def test_a_connection_goes_on_after_every_kind_of_answer(served: ServedMir
     assert (await raw.ask(b"HEAD " + path))[0] == 200
     assert (await raw.ask(b"GET " + path, f'If-None-Match: "{sha256(DATA)}"'))[0] == 304
     assert (await raw.ask(b"GET " + path, 'If-Match: "x"'))[0] == 412
+    lines = ('"x"', f'"{sha256(DATA)}"')  # a list may stand in several lines
+    assert (await raw.ask(b"GET " + path, *(f"If-None-Match: {tag}" for tag in lines)))[0] == 304
+    found, answer = await raw.ask(b"GET " + path, *(f"If-Match: {tag}" for tag in lines))
+    assert found == 200
+    await raw.rest(answer["Content-Length"])
     found, answer = await raw.ask(b"GET " + path_to("nothing").encode())
     assert found == 404
     await raw.rest(answer["Content-Length"])

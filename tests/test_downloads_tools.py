@@ -14,6 +14,7 @@ from mirror.demo.catalogue import SampleFile
 from .downloading import RESOURCE, SUB, connect, large, needs, offering, path_to, run_tool, sha256
 from .fronted import EXAMPLE, free_port, nginx_before
 from .served import ServedMirror, served_mirror
+from .test_pages import code_blocks
 
 FILES = (large(), SampleFile("notes é.txt", b"notes"), SampleFile("b c.zip", b"zip"))
 FILE = FILES[0]
@@ -53,6 +54,16 @@ async def test_curl(served: ServedMirror, target: Path) -> None:
     await run_tool(["curl", "-sSf", "--etag-save", "tag", "-o", "a", url], target)
     said = await run_tool(["curl", "-sSf", "--etag-compare", "tag", "-o", "b", "-w", "%{http_code}", url], target)
     assert said == "304"
+
+
+@needs("curl")
+async def test_the_lines_of_an_editions_page(served: ServedMirror, target: Path) -> None:
+    """As they are copied: files come under their own names, blanks and accents too, and the line with the sums finds them."""
+    lines = [line for line in code_blocks(await served.ask(f"/gpf/{RESOURCE}/{SUB}")) if line.startswith("curl ")]
+    for line in lines:
+        said = await run_tool(["sh", "-c", line], target)
+    assert found(target) == EVERYTHING
+    assert said.count(": OK") == len(EVERYTHING)
 
 
 @needs("wget")

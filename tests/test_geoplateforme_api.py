@@ -185,6 +185,13 @@ async def test_entries_are_sorted_as_asked(served: ServedMirror) -> None:
     assert [entry["title"] for entry in backwards["entry"]] == titles[::-1]
 
 
+async def test_a_number_beyond_all_bounds_is_clamped_like_any_other_that_is_too_large(served: ServedMirror) -> None:
+    """Never taken for one that was not given: who asks for a page beyond the last gets no entries, not the first ones again."""
+    huge = "9" * 30
+    assert (await document(served, f"resource/BDTOPO?limit={huge}"))["pagesize"] == 50
+    assert ids(await document(served, f"resource/BDTOPO?page={huge}")) == []
+
+
 # -- filters
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from mirror.serving.negotiation import listed
 from mirror.serving.readers import Lane, Readers
 from mirror.store.offer import Offer
 
@@ -114,7 +115,7 @@ def respond(request: web.Request, document: Document | None) -> web.Response:
     headers = {"ETag": document.etag, "Cache-Control": "no-cache"}
     if document.vary:
         headers["Vary"] = document.vary
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
+    known = [tag.strip().removeprefix("W/") for tag in listed(request, "If-None-Match").split(",")]
     if document.etag in known or known == ["*"]:
         return web.Response(status=304, headers=headers)
     return web.Response(body=document.body, headers={"Content-Type": document.content_type, **headers})

@@ -35,8 +35,9 @@ class Origin:
 
     @property
     def author(self) -> str:
-        """Who runs this mirror, in a word."""
-        return self.contact or "inspire-mirror"
+        """Who runs this mirror, in a word: the name in `contact`, where that is a name with an address, else all of it."""
+        name, address = parseaddr(self.contact or "")
+        return name if name and address else self.contact or "inspire-mirror"
 
     @property
     def email(self) -> str | None:

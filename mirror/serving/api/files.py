@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +12,7 @@ from aiohttp import web
 from mirror.serving.answers import Document, respond
 from mirror.serving.api.parameters import QUERY, asked, flag, wrong
 from mirror.serving.api.spool import Pieces, Spooled, Spools, is_there
+from mirror.serving.negotiation import listed, weight_of
 from mirror.serving.site import Site, path_of
 from mirror.store.asking import FILTERS, Wrong, filters_of
 from mirror.store.query import Filters, MirroredFile, Reader
@@ -39,7 +39,7 @@ def query_handler(site: Site, spools: Spools) -> Callable[[web.Request], Any]:
         if isinstance(filters, Wrong):
             wrong(filters.name, filters.why)
         base = site.base(request) if flag(given, "links") else None
-        form = preferred_form(request.headers.get("Accept", ""))
+        form = preferred_form(listed(request, "Accept"))
         if base is not None and form == _CSV:
             wrong("links", "is not for CSV, which has the columns of the command")
         spool = spools.open(_pieces(site.settings.root, filters, form, base))
@@ -93,23 +93,11 @@ def preferred_form(accept: str) -> str:
 
 def takes_gzip(accept: str) -> bool:
     """Whether an Accept-Encoding header takes gzip."""
-    return _weight(accept, ("gzip", "x-gzip")) > 0
+    return weight_of(accept, "gzip", "x-gzip") > 0
 
 
 def _liking(accept: str, kind: str) -> float:
-    for names in ((kind,), (f"{kind.partition('/')[0]}/*",), ("*/*",)):
-        if (weight := _weight(accept, names)) >= 0:
+    for name in (kind, f"{kind.partition('/')[0]}/*", "*/*"):
+        if (weight := weight_of(accept, name)) >= 0:
             return weight
     return 0.0
-
-
-def _weight(header: str, names: tuple[str, ...]) -> float:
-    """How much is thought of one of these names, 0 to 1; less than 0 where none is named."""
-    for part in header[:1000].lower().split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        if name in names:
-            quality = next(
-                (found for text in parameters if (found := re.fullmatch(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", text))), None
-            )
-            return float(quality[1]) if quality else 1.0
-    return -1.0

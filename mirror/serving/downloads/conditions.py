@@ -10,6 +10,9 @@ from typing import Literal
 
 Outcome = Literal["send", "not modified", "failed"]
 
+CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
+"""The headers that `outcome_of` looks at."""
+
 _TAG = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 _LONGEST = 4096  # characters of a list of tags; what is behind is not read
 _CERTAIN = timedelta(minutes=1)  # a moment in which nothing changed any more is this long ago

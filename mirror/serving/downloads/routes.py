@@ -16,7 +16,7 @@ from mirror.events import Note
 from mirror.serving.absent import not_here
 from mirror.serving.answers import Document, respond
 from mirror.serving.downloads import listings
-from mirror.serving.downloads.conditions import Outcome, outcome_of, range_holds
+from mirror.serving.downloads.conditions import CONDITIONS, Outcome, outcome_of, range_holds
 from mirror.serving.downloads.headers import (
     body_headers,
     etag_of,
@@ -30,6 +30,7 @@ from mirror.serving.downloads.lookups import Lookups, Wanted
 from mirror.serving.downloads.opening import Broken, Changing, Found, Opened, Place, Unopened
 from mirror.serving.downloads.ranges import Span, Unsatisfiable, spans_of
 from mirror.serving.downloads.sending import FileAnswer, Part
+from mirror.serving.negotiation import listed
 from mirror.serving.site import Site, path_of
 from mirror.store.offer import Offer, OfferedFile
 
@@ -118,7 +119,7 @@ class _Files:
 
     async def answer(self, request: web.Request, place: Place) -> web.StreamResponse | None:
         """The answer with a file; None where there is none."""
-        headers = request.headers
+        headers = {name: listed(request, name) for name in CONDITIONS if name in request.headers}
         # Conditions on a file that nginx sends are about the tags that nginx gives: it judges them.
         accel = self.site.settings.serve.accel
 

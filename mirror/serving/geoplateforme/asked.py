@@ -15,6 +15,7 @@ DEFAULT_LIMIT = 10  # [O]
 LARGEST_LIMIT = 50  # [O]; what is larger is clamped without a word [C]
 
 _LARGEST_PAGE = 10**9
+_MOST_DIGITS = 9
 _MOST_POSITIONS = 500
 _LONGEST_WORD = 200
 
@@ -78,7 +79,7 @@ class Asked:
 
 
 def paging_of(query: Mapping[str, str]) -> Paging:
-    """The page that `page` and `limit` ask for. A number that is none counts as not given [I]; `pageSize` is ignored [C]."""
+    """The page that `page` and `limit` ask for. A number that is none, or 0, counts as not given [I]; `pageSize` is ignored [C]."""
     return Paging(_number(query.get("page"), 1), min(_number(query.get("limit"), DEFAULT_LIMIT), LARGEST_LIMIT))
 
 
@@ -107,9 +108,10 @@ def lang_of(query: Mapping[str, str]) -> str:
 
 
 def _number(text: str | None, default: int) -> int:
-    return (
-        min(int(text), _LARGEST_PAGE) if text and len(text) < 20 and text.isascii() and text.isdecimal() and int(text) else default
-    )
+    digits = text.lstrip("0") if text and text.isascii() and text.isdecimal() else ""
+    if not digits:
+        return default
+    return _LARGEST_PAGE if len(digits) > _MOST_DIGITS else int(digits)
 
 
 def _word(query: Mapping[str, str], name: str) -> str | None:

@@ -145,9 +145,10 @@ def self_link(url: str) -> Document:
     return link(url, "self", title="This document")
 
 
-def language_links(url: str, title: str) -> list[Document]:
-    """The links to the page in each language."""
-    return [link(f"{url}?lang={lang}", "alternate", hreflang=lang, title=title) for lang in ("en", "fr")]
+def language_links(url: str, title: str, french: str | None = None) -> list[Document]:
+    """The links to the page in each language, each with its title in it [L]; `french` is the French one, where it is another."""
+    titles = {"en": title, "fr": french or title}
+    return [link(f"{url}?lang={lang}", "alternate", hreflang=lang, title=titles[lang]) for lang in titles]
 
 
 def term(found: Term) -> Document:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from mirror.geometry import meets
@@ -16,9 +16,9 @@ from mirror.vocabulary import fold_crs, fold_format, fold_zone
 T = TypeVar("T")
 
 
-def resources(offer: Offer, upstream: str, asked: Asked) -> Window[OfferedResource]:
-    """The resources that pass the filters of the capabilities [O]."""
-    found = [one for one in offer.resources(upstream) if _passes(one, asked)]
+def resources(offered: Iterable[OfferedResource], asked: Asked) -> Window[OfferedResource]:
+    """Those of the resources that pass the filters of the capabilities [O]."""
+    found = [one for one in offered if _passes(one, asked)]
     if asked.order == "title":
         found.sort(key=lambda one: (one.resource.title, one.resource.id))
     elif asked.order == "edition":

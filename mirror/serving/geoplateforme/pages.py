@@ -41,15 +41,16 @@ def page(offer: Offer, origin: Origin, base: str, ids: tuple[str, ...], asked: A
 
 
 def _capabilities(offer: Offer, origin: Origin, base: str, asked: Asked) -> Document:
-    window = listing.resources(offer, origin.upstream, asked)
+    offered = offer.resources(origin.upstream)
+    window = listing.resources(offered, asked)
     url = f"{base}/{Level.CAPABILITIES}"
-    changed = max((one.changed_at for one in window.entries), default="")
+    changed = max((one.changed_at for one in offered), default="")  # of the service, whichever part of it a page shows
     return {
         **head(window, asked.lang, origin.title(asked.lang), origin.subtitle(asked.lang), url),
         "rights": origin.rights,
         **given({"updated": changed[:10] or None}),
         "author": given({"name": origin.author, "email": origin.email}),
-        "link": [self_link(url), *language_links(url, origin.title(asked.lang)), link(url, "up")],
+        "link": [self_link(url), *language_links(url, origin.title("en"), origin.title("fr")), link(url, "up")],
         "entry": [_resource_entry(one, base) for one in window.entries],
     }
 

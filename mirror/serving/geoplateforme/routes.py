@@ -10,10 +10,14 @@ from mirror.serving.answers import Document, respond
 from mirror.serving.geoplateforme.asked import NotUnderstood, asked_of
 from mirror.serving.geoplateforme.pages import page
 from mirror.serving.geoplateforme.spelling import to_json, to_xml
+from mirror.serving.negotiation import listed, weight_of
 from mirror.serving.origin import origin_of
 from mirror.serving.readers import Lane
 from mirror.serving.site import Site, path_of
 from mirror.store.offer import Offer
+
+_JSON = "application/json"
+_XML = (ATOM_TYPE, "application/xml", "text/xml")
 
 
 def geoplateforme_routes(site: Site) -> list[web.RouteDef]:
@@ -38,7 +42,7 @@ def geoplateforme_routes(site: Site) -> list[web.RouteDef]:
             if document is None:
                 return None
             if json:
-                return Document(to_json(document), "application/json", vary="Accept")
+                return Document(to_json(document), _JSON, vary="Accept")
             return Document(to_xml(document), f"{ATOM_TYPE};charset=UTF-8", vary="Accept")
 
         lane: Lane = "listings" if asked.polygon is None else "costly"
@@ -55,5 +59,9 @@ def geoplateforme_routes(site: Site) -> list[web.RouteDef]:
 
 
 def wants_json(request: web.Request) -> bool:
-    """Whether JSON was asked for, in either of the two ways [C]; the default is XML [O]."""
-    return "application/json" in request.headers.get("Accept", "") or request.query.get("outputFormat") == "application/json"
+    """Whether JSON was asked for, in either of the two ways [C], and XML not liked better; the default is XML [O]."""
+    if request.query.get("outputFormat", "").lower() == _JSON:
+        return True
+    accept = listed(request, "Accept")
+    liking = weight_of(accept, _JSON)
+    return liking > 0 and all(weight_of(accept, kind) <= liking for kind in _XML)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from email.utils import parseaddr
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -86,8 +85,7 @@ class Service:
     @property
     def author(self) -> str:
         """Who runs it: a name, or else what the config has as the contact."""
-        name, address = parseaddr(self.origin.contact or "")
-        said = name if name and address else self.origin.author
+        said = self.origin.author
         return said if any(map(str.isalnum, said)) else "inspire-mirror"
 
     @property

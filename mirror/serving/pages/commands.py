@@ -44,11 +44,11 @@ def commands(
     first = archive.files if archive is not None else (plain,) if plain is not None else ()
     lines = []
     if len(first) == 1:
-        lines.append(Line(phrase("Fetch one file"), f"curl -fLO {shlex.quote(urls[first[0]])}"))
+        lines.append(Line(phrase("Fetch one file"), f"curl -fL{_to_file(first[0], urls[first[0]])}"))
     elif 1 < len(first) <= _MOST_NAMED:
-        lines.append(Line(phrase("Fetch the volumes of an archive"), _fetching([urls[name] for name in first])))
+        lines.append(Line(phrase("Fetch the volumes of an archive"), _fetching([(name, urls[name]) for name in first])))
     if 1 < total <= len(files) and total <= _MOST_NAMED and len(first) < total:
-        lines.append(Line(phrase("Fetch all files"), _fetching([url for _, url in files])))
+        lines.append(Line(phrase("Fetch all files"), _fetching(files)))
     elif total > 1 and (len(first) < total or total > _MOST_NAMED):
         lines.append(Line(phrase("Fetch all files"), f"aria2c {shlex.quote(metalink)}", phrase("by the metalink, checked")))
     lines.append(
@@ -65,8 +65,17 @@ def commands(
     return lines
 
 
-def _fetching(urls: Sequence[str]) -> str:
-    return "curl -fL \\\n  " + " \\\n  ".join(f"-O {shlex.quote(url)}" for url in urls)
+def _fetching(files: Sequence[tuple[str, str]]) -> str:
+    return "curl -fL \\\n  " + " \\\n  ".join(f"-{_to_file(name, url)}" for name, url in files)
+
+
+def _to_file(name: str, url: str) -> str:
+    """The option of curl by which a file gets its own name, without the dash, and its address.
+
+    Without one, curl takes the end of the address as it is written there: a name with a blank would have %20 in it, and neither the
+    line with the sums nor that which unpacks would find it.
+    """
+    return f"O {shlex.quote(url)}" if url.endswith(f"/{name}") else f"o {shlex.quote(name)} {shlex.quote(url)}"
 
 
 def _reading(files: Sequence[tuple[str, str]], members: Sequence[tuple[str, str]]) -> Line | None:

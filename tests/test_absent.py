@@ -47,6 +47,12 @@ NO_FILE = f"there is no file 'none.7z' of '{SUB.id}' here; /gpf/download/BDALPHA
         ("/gpf/download/BDALPHA/NONE.meta4", NO_SUB.replace("NONE", "NONE.meta4")),
         (f"/gpf/download/BDALPHA/{SUB.id}/none.7z", NO_FILE),
         (f"/gpf/download/BDALPHA/{SUB.id}/?page=2", "there is nothing at this address"),
+        ("/none/inspire/service.xml", NO_UPSTREAM),
+        ("/gpf/inspire/NONE.xml", NO_RESOURCE),
+        ("/gpf/inspire/metadata/dataset/NONE.xml", NO_RESOURCE),
+        ("/none/BDALPHA", NO_UPSTREAM),
+        ("/gpf/NONE", NO_RESOURCE),
+        ("/gpf/BDALPHA/NONE", NO_SUB),
     ],
 )
 async def test_the_first_part_that_is_not_here_is_named(served: ServedMirror, path: str, said: str, method: str) -> None:
@@ -76,3 +82,26 @@ async def test_an_upstream_of_the_config_may_have_nothing_yet(tmp_path: Path) ->
         assert (await served.ask("/gpf/download/")).json()["error"] == "nothing of 'gpf' is here yet"
         assert (await served.ask("/gpf/download")).status == 404
         assert (await served.ask("/gpf/capabilities")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("/gpf/capabilities/?zone=D075", "/gpf/capabilities?zone=D075"),
+        ("/gpf/resource/BDALPHA/", "/gpf/resource/BDALPHA"),
+        ("/gpf/BDALPHA/", "/gpf/BDALPHA"),
+        (f"/gpf/BDALPHA/{SUB.id}/", f"/gpf/BDALPHA/{SUB.id}"),
+        ("/gpf/inspire/service.xml/", "/gpf/inspire/service.xml"),
+    ],
+)
+async def test_a_slash_too_many_leads_to_where_there_is_none(served: ServedMirror, path: str, there: str) -> None:
+    answer = await served.ask(path)
+    assert (answer.status, answer.headers["Location"]) == (308, there)
+    assert (await served.ask(there)).status == 200
+
+
+@pytest.mark.parametrize("path", ["//evil.example/capabilities/", "//evil.example/x/", "/%2F/x/y/z/", "/gpf/BDALPHA/a/b/c/"])
+async def test_no_slash_leads_to_another_host_or_where_nothing_is(served: ServedMirror, path: str) -> None:
+    answer = await served.ask(path)
+    assert answer.status == 404
+    assert "Location" not in answer.headers

@@ -18,6 +18,7 @@ from mirror.serving.pages.errors import errors_as_pages
 from mirror.serving.pages.routes import page_routes
 from mirror.serving.shared import FRESH
 from mirror.serving.site import Site
+from mirror.serving.slashes import mends_slashes
 from mirror.serving.tokens import token_asked
 
 _LARGEST_BODY = 64 * 1024  # bytes of a request; nothing here takes any
@@ -25,7 +26,7 @@ _LARGEST_BODY = 64 * 1024  # bytes of a request; nothing here takes any
 
 def make_app(site: Site, *, fresh: float = FRESH) -> web.Application:
     """The application for one mirror. Requests are told as events, at debug; `fresh` is for how many seconds health holds."""
-    middlewares = [told(site.emit), errors_as_pages(site), guarded(site.emit), token_asked(site.token)]
+    middlewares = [told(site.emit), errors_as_pages(site), guarded(site.emit), token_asked(site.token), mends_slashes(site)]
     app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY)
     app.router.add_routes(machine_routes(site, fresh=fresh))
     app.router.add_routes(api_routes(site, fresh=fresh))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +19,10 @@ _LARGEST_PAGE = 10**9
 _MOST_DIGITS = 9
 _MOST_POSITIONS = 500
 _LONGEST_WORD = 200
+_ONCE = frozenset({
+    "zone", "format", "crs", "thematic", "polygon", "updatedFrom", "updatedTo", "editionDateFrom", "editionDateTo",
+    "page", "limit", "sortEntriesBy", "sortEntriesOrder", "lang",
+})  # fmt: skip
 
 T = TypeVar("T")
 
@@ -84,7 +89,13 @@ def paging_of(query: Mapping[str, str]) -> Paging:
 
 
 def asked_of(query: Mapping[str, str]) -> Asked:
-    """What the parameters of a request ask for [O]; those that the service does not know are ignored. Raises NotUnderstood."""
+    """What the parameters of a request ask for [O]; those that the service does not know are ignored. Raises NotUnderstood.
+
+    Nowhere is it said what upstream makes of a parameter that comes twice: rather no answer than one to another question.
+    """
+    for name, count in Counter(iter(query)).items():
+        if count > 1 and name in _ONCE:
+            raise NotUnderstood(f"{name} may be given only once")
     return Asked(
         paging_of(query),
         _word(query, "zone"),

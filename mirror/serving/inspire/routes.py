@@ -10,6 +10,7 @@ from aiohttp import web
 
 from mirror.language import Language
 from mirror.namespaces import ATOM_TYPE, OPENSEARCH_TYPE
+from mirror.serving.absent import not_here
 from mirror.serving.answers import Document, respond
 from mirror.serving.inspire.crs import NONE, UNKNOWN, crs_uri
 from mirror.serving.inspire.datasets import Dataset, dataset, dataset_of_code, datasets
@@ -29,6 +30,8 @@ _HTML = "text/html; charset=utf-8"
 _LONGEST_WORD = 300
 
 Make = Callable[[Service, Offer], Document | None]
+
+_IDS = ("upstream", "resource")
 
 
 def inspire_routes(site: Site) -> list[web.RouteDef]:
@@ -55,7 +58,12 @@ def inspire_routes(site: Site) -> list[web.RouteDef]:
         return await site.answers.get(("inspire", service, *key), document)
 
     async def answer(request: web.Request, make: Make, *key: object, keep: bool = True) -> web.StreamResponse:
-        return respond(request, await made(request, make, *key, keep=keep))
+        document = await made(request, make, *key, keep=keep)
+        if document is None:
+            raise await not_here(
+                site, *(request.match_info[name] for name in ("upstream", "resource") if name in request.match_info)
+            )
+        return respond(request, document)
 
     def asked_code(request: web.Request) -> str:
         """The code that is asked for. Raises HTTPNotFound where it is one in a namespace that is not ours."""

@@ -152,6 +152,13 @@ async def test_a_parameter_of_another_address_is_unknown_here(tmp_path: Path) ->
             assert (await served.ask(path)).status == 400, path
 
 
+@pytest.mark.parametrize("path", ["/api", "/api/"])
+async def test_the_address_alone_leads_to_the_description(tmp_path: Path, path: str) -> None:
+    async with served_mirror(tmp_path / "root", simple_catalogue(1, 1, 1), public_url="https://geo.example/mirror") as mirror:
+        answer = await mirror.ask(path)
+    assert (answer.status, answer.headers["Location"]) == (302, "/mirror/api/openapi.json")
+
+
 async def test_only_reading_and_only_in_the_address(tmp_path: Path) -> None:
     async with served_mirror(tmp_path, simple_catalogue(1, 1, 1)) as served:
         head, whole = await served.ask("/api/query", "HEAD"), await served.ask("/api/query")

@@ -18,9 +18,9 @@ from mirror.serving.geoplateforme.document import (
     sub_entry,
 )
 from mirror.serving.geoplateforme.spelling import Document
+from mirror.serving.origin import GEOPLATEFORME_RIGHTS
 
 # [L] official_capabilities.json
-_RIGHTS = "Conditions Générales d’Utilisation disponibles ici : https://cartes.gouv.fr/cgu-licences"
 _AUTHOR = {"name": "Institut national de l’information géographique et forestière", "email": "geoplateforme@ign.fr"}
 _SUBTITLE = "This Download Service allows you to download public datasources"
 
@@ -30,7 +30,7 @@ def capabilities(catalogue: Catalogue, window: Window[SampleResource], base: str
     url = f"{base}/capabilities"
     return {
         **head(window, lang, catalogue.title, _SUBTITLE, url),
-        "rights": _RIGHTS,
+        "rights": GEOPLATEFORME_RIGHTS,
         **given({"updated": catalogue.updated}),
         "author": _AUTHOR,
         "link": [self_link(url), *language_links(url, catalogue.title), link(url, "up")],

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from mirror.settings import Settings
 from mirror.settings.known import GEOPLATEFORME_HOST
 
-# [L] official_capabilities.json
-_GEOPLATEFORME_RIGHTS = "Conditions Générales d’Utilisation disponibles ici : https://cartes.gouv.fr/cgu-licences"
+GEOPLATEFORME_RIGHTS = "Conditions Générales d’Utilisation disponibles ici : https://cartes.gouv.fr/cgu-licences"
+"""The terms of the Géoplateforme, as its capabilities state them [L] (official_capabilities.json)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Origin:
     def rights(self) -> str:
         """Under which terms the data may be used."""
         if self.is_geoplateforme:
-            return _GEOPLATEFORME_RIGHTS
+            return GEOPLATEFORME_RIGHTS
         return f"As stated by the publisher: {self.url}" if self.url else "As stated by the publisher"
 
     @property

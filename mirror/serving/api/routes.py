@@ -41,6 +41,9 @@ def api_routes(site: Site, *, fresh: float = FRESH, spools: Spools | None = None
     async def get_options(request: web.Request) -> web.StreamResponse:
         return web.Response(status=204, headers={"Allow": _ALLOWED})
 
+    async def get_start(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": f"{site.prefix()}/api/openapi.json"})
+
     handlers = {
         "/api/query": query_handler(site, spools),
         "/api/status": get_status,
@@ -50,4 +53,5 @@ def api_routes(site: Site, *, fresh: float = FRESH, spools: Spools | None = None
         "/api/openapi.json": get_description,
     }
     routes = [web.get(path, handler) for path, handler in handlers.items()]
+    routes += [web.get(path, get_start) for path in ("/api", "/api/")]
     return routes + [web.options(path, get_options) for path in handlers]

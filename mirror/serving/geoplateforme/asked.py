@@ -93,7 +93,7 @@ def asked_of(query: Mapping[str, str]) -> Asked:
 
     Nowhere is it said what upstream makes of a parameter that comes twice: rather no answer than one to another question.
     """
-    for name, count in Counter(iter(query)).items():
+    for name, count in Counter(name for name, _ in query.items()).items():
         if count > 1 and name in _ONCE:
             raise NotUnderstood(f"{name} may be given only once")
     return Asked(

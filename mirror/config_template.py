@@ -54,6 +54,11 @@ _SUBSCRIPTION = """
 #timezone = "local"                     # of all hours in this file: or "Europe/Paris"
 #window = "20:00-06:00"                 # scheduled runs work in these hours only; default: at any time
 
+# Where `inspire-mirror serve`, and the service, offer what is here over HTTP.
+[serve]
+#listen = "127.0.0.1:8420"              # this machine only; "0.0.0.0:8420": whoever reaches it, by IPv4
+#public_url = "http://mirror.example.org:8420"   # what links start with; default: the host that a client has asked for
+
 # What to keep; any number of such tables, each with a name of its own. A list that is left out does not filter.
 #[subscription.topo-savoie]
 #resources = ["BDTOPO"]                 # globs on the resource id

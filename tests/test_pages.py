@@ -251,7 +251,7 @@ async def test_words_and_filters_find_what_is_here(served: ServedMirror) -> None
 async def test_what_is_mistyped_is_said_and_left_out(served: ServedMirror) -> None:
     answer = await served.ask("/?from=01/02/2026&page=-3&state=odd&sort=none&zone=%00%0a")
     assert answer.status == 200
-    assert "“01/02/2026” is no day" in said(answer)
+    assert "“01/02/2026” is not a date" in said(answer)
     assert ">5 resources</h2>" in answer.text
     assert "There is no such page" in said(await served.ask("/?page=99999999999"))
     assert "There is no such page" in said(await served.ask("/gpf/BDTOPO?page=7"))

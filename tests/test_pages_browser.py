@@ -232,6 +232,28 @@ async def test_on_a_telephone_no_column_is_cut(browser: Browser, served: ServedM
             assert await looked.overflow() <= 0
 
 
+async def test_a_long_name_of_an_upstream_fits_a_telephone(browser: Browser, served: ServedMirror) -> None:
+    """A mirror of a mirror has a name made of its host, as the parts of a config on the pages give it."""
+    async with looking(browser, served.url, width=390, locale="fr-FR") as looked:
+        await looked.open("/")
+        for place in (".lead a", ".machines dt"):
+            name = looked.page.locator(place).first
+            await name.evaluate("(one) => { one.textContent = 'mirror-of-the-region-example-org-8420-geoplateforme' }")
+            assert await name.evaluate("(one) => one.scrollWidth <= one.clientWidth || one.clientWidth === 0"), place
+        assert await looked.overflow() <= 0
+
+
+async def test_what_is_not_complete_stands_apart_from_the_map(browser: Browser, served: ServedMirror) -> None:
+    async with looking(browser, served.url) as looked:
+        await looked.open("/gpf/BDTOPO")
+        columns = looked.page.locator(".columns")
+        await columns.evaluate("(one) => one.insertAdjacentHTML('afterend', '<div class=\"note warn\">1</div>')")
+        above, note = await columns.bounding_box(), await looked.page.locator(".note.warn").bounding_box()
+        assert above is not None
+        assert note is not None
+        assert note["y"] >= above["y"] + above["height"] + 8
+
+
 async def test_the_way_to_the_content_hides_nothing(browser: Browser, served: ServedMirror) -> None:
     async with looking(browser, served.url) as looked:
         await looked.open("/")

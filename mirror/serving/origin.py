@@ -53,8 +53,8 @@ class Origin:
         """What it is."""
         name = self.url or self.upstream
         if lang == "fr":
-            return f"Copie locale vérifiée de ce qui est repris de {name}"
-        return f"A verified local copy of what is mirrored from {name}"
+            return f"Copie locale vérifiée de données publiées par {name}"
+        return f"A verified local copy of data published by {name}"
 
 
 def origin_of(settings: Settings, upstream: str) -> Origin:

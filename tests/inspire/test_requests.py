@@ -157,6 +157,13 @@ async def test_pages_are_in_the_language_of_who_reads(served: ServedMirror) -> N
     assert english.headers["Vary"] == french.headers["Vary"] == "Accept-Language, Cookie"
 
 
+async def test_the_page_of_a_data_set_leads_to_its_editions(served: ServedMirror) -> None:
+    """Who comes from a catalogue, by the link of the feed, finds the pages of the mirror."""
+    text = (await served.ask("/gpf/inspire/dataset/SPACES.html")).text
+    assert f'href="{served.url}/gpf/SPACES"' in text
+    assert (await served.ask("/gpf/SPACES", Accept="text/html")).status == 200
+
+
 async def test_nothing_that_is_typed_or_published_is_markup(served: ServedMirror) -> None:
     for path in ("search?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "dataset/SPACES.html", ""):
         text = (await served.ask(f"/gpf/inspire/{path}")).text

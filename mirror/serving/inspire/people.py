@@ -22,6 +22,7 @@ _FRAME = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>{{ title }}</title>
 <link rel="search" type="application/opensearchdescription+xml" href="{{ service.description }}" title="{{ service.title }}">
 <link rel="alternate" type="application/atom+xml" href="{{ feed }}" title="{{ title }}">
@@ -64,6 +65,7 @@ _DATASET = """{% extends "frame" %}{% block body %}
 {%- endfor %}
 </ul>
 <ul>
+<li><a href="{{ service.url(one.resource.id) }}">{{ words.editions }}</a></li>
 <li><a href="{{ feed }}" type="application/atom+xml">{{ words.feed }}</a></li>
 <li><a href="{{ service.dataset_record(one.resource.id) }}" type="application/xml">{{ words.record }}</a></li>
 <li><a href="{{ service.home }}">{{ words.all }}</a></li>
@@ -91,7 +93,7 @@ def matching(found: Iterable[Dataset], asked: str) -> list[Dataset]:
 
 def results_page(service: Service, language: Language, found: Sequence[Dataset], asked: str) -> bytes:
     """The page with the data sets that were found, or with all where nothing was asked for."""
-    words = {"search": phrase("Search the data sets"), "go": phrase("Search")}
+    words = {"search": phrase("Search the data sets"), "go": phrase("Find")}
     count = plural(len(found), "{n} data set", "{n} data sets")
     return _rendered(
         "results",
@@ -114,6 +116,7 @@ def dataset_page(service: Service, language: Language, one: Dataset, found: Sequ
         "code": phrase("Code"),
         "namespace": phrase("Namespace of the code"),
         "rights": phrase("Terms of use"),
+        "editions": phrase("All editions of this data set, with a map"),
         "feed": phrase("Feed of this data set (Atom)"),
         "record": phrase("Metadata of this data set (ISO 19139)"),
         "all": phrase("All data sets"),

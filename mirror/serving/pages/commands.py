@@ -17,6 +17,7 @@ READABLE = VECTOR + RASTER
 
 _MOST_NAMED = 20  # files in one line
 _SIDE_FILES = (".md5", ".sha256", ".txt", ".xml")
+_SEVEN = phrase("needs GDAL 3.7 or newer, built with libarchive; slow on large archives, which are better unpacked first")
 _ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tar.gz": "/vsitar/", ".tgz": "/vsitar/", ".7z": "/vsi7z/"}
 
 
@@ -87,8 +88,7 @@ def _reading(files: Sequence[tuple[str, str]], members: Sequence[tuple[str, str]
         prefix = next((prefix for ending, prefix in _ARCHIVES.items() if name.lower().endswith(ending)), None)
         inside = next((member for archive, member in members if archive == name), None)
         if prefix is not None and inside is not None:
-            note = phrase("needs GDAL 3.7 or newer, built with libarchive") if prefix == "/vsi7z/" else ""
-            return _line(f"{prefix}{{/vsicurl/{url}}}/{inside}", inside, note)
+            return _line(f"{prefix}{{/vsicurl/{url}}}/{inside}", inside, _SEVEN if prefix == "/vsi7z/" else "")
     return None
 
 

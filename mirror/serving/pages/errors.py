@@ -105,7 +105,10 @@ _MISSING: tuple[Phrase, Phrase] = (
 )
 _SAID: dict[int, tuple[Phrase, Phrase]] = {
     400: (phrase("This request was not understood"), phrase("Something in the address is not as it should be.")),
-    401: (phrase("This is not for everybody"), phrase("A token is needed to see this.")),
+    401: (
+        phrase("This is not for everybody"),
+        phrase("A token is needed. Reload this page: the browser asks for a user, any will do, and for a password: the token."),
+    ),
     404: (
         phrase("There is nothing at this address"),
         phrase("It may never have been mirrored, or is not complete at the moment. A search may find what you are looking for."),
@@ -117,8 +120,6 @@ _SAID: dict[int, tuple[Phrase, Phrase]] = {
 _DETAILS: dict[str, Phrase] = {
     str(known): known
     for known in (
-        phrase("this needs a token: send it as Authorization: Bearer, or as the password of any user"),
-        phrase("this is not the token: send it as Authorization: Bearer, or as the password of any user"),
         phrase("the token of this mirror was not read"),
         phrase("this file cannot be had until it is mended"),
         phrase("this file is being replaced by a newer one; try again"),

@@ -92,7 +92,7 @@ def _upstream(upstream: str, url: str, original: str | None) -> str:
     lines: list[str] = [f"[upstream.{name_of(upstream, url)}]"]
     if original:
         lines.append(joined(" ", ["#", phrase("Mirrored from {url}", url=_text(original))]))
-    rate = joined("  ", [f"requests_per_second = {_RATE}", joined(" ", ["#", phrase("it is a mirror of your own; else ask less")])])
+    rate = joined("  ", [f"requests_per_second = {_RATE}", joined(" ", ["#", phrase("for a mirror of your own; else ask less")])])
     return joined("\n", [*lines, f"url = {_text(url)}", rate, ""])
 
 

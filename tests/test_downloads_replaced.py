@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -127,8 +128,10 @@ async def test_a_replacement_between_two_looks_is_seen(tmp_path: Path, moment: s
             return True
 
         def look() -> tuple[str, bytes]:
-            with closing(Overtaken(served.root)) as offer, offer.asking():
-                found = look_up(offer, served.root, PLACE, needs_bytes)
+            found: Found = Changing()
+            while isinstance(found, Changing):  # as whoever is told so asks again
+                with closing(Overtaken(served.root)) as offer, offer.asking():
+                    found = look_up(offer, served.root, PLACE, needs_bytes)
             assert isinstance(found, Opened)
             with found.stream as stream:
                 return found.file.sha256, stream.readall()
@@ -153,16 +156,44 @@ async def test_files_that_are_looked_up_together_are_each_the_one_of_their_row(t
             return True
 
         def look() -> list[Found | OSError]:
-            names = (*NAMES, "kept.txt")
+            places = [Place("gpf", RESOURCE, SUB, name) for name in (*NAMES, "kept.txt")]
             with closing(Offer(served.root)) as offer, offer.asking():
-                return look_up_all(offer, served.root, [(Place("gpf", RESOURCE, SUB, name), needs_bytes) for name in names])
+                return look_up_all(offer, served.root, [(place, needs_bytes) for place in places])
 
-        found = await asyncio.to_thread(look)
+        with closing(Offer(served.root)) as kept, kept.asking():  # so that the index keeps its log
+            assert await served.sync(generation(0)) is not None
+            found = await asyncio.to_thread(look)
         for one in found:
             assert isinstance(one, Opened)
             with one.stream as stream:
                 assert sha256(stream.readall()) == one.file.sha256
         assert [one.file.sha256 for one in found if isinstance(one, Opened)][:2] == [sha256(body(name, 1)) for name in NAMES]
+
+
+async def test_who_may_not_write_beside_the_index_sees_a_replacement_too(tmp_path: Path) -> None:
+    """He reads the index as it lies there, and is blind to the log of a sync that begins in the moment in which he looks."""
+    async with served_mirror(tmp_path / "root", generation(0)) as served:
+        loop = asyncio.get_running_loop()
+
+        class Blind(Offer):
+            def __init__(self, root: Path) -> None:
+                super().__init__(root)
+                self.connection.close()
+                self.connection = sqlite3.connect(f"file:{self.path}?immutable=1", uri=True)
+                self.connection.row_factory = sqlite3.Row
+
+        def needs_bytes(file: OfferedFile) -> bool:
+            asyncio.run_coroutine_threadsafe(served.sync(generation(1)), loop).result(60)
+            return True
+
+        def look() -> tuple[Found, str | None]:
+            with closing(Blind(served.root)) as offer, offer.asking():
+                seen = offer.file(*PLACE.parts)
+                return look_up(offer, served.root, PLACE, needs_bytes), seen.sha256 if seen else None
+
+        found, seen = await asyncio.to_thread(look)
+        assert seen == sha256(body(NAMES[0], 0))
+        assert isinstance(found, Changing)
 
 
 @pytest.mark.parametrize("names", [NAMES, NAMES[:1]], ids=["in a folder that is exchanged", "alone"])

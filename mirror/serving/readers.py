@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import threading
 import time
@@ -11,11 +10,11 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 from mirror.errors import IndexUnusable, MirrorError
-from mirror.store.index import FILE
+from mirror.store.index import FILE, Identity, identity_of
 from mirror.store.offer import Offer
 
 T = TypeVar("T")
@@ -70,7 +69,7 @@ class Readers:
         self._opened: list[Offer] = []
         self._closing = False
         self._watcher: sqlite3.Connection | None = None
-        self._watched: _Identity | None = None
+        self._watched: Identity | None = None
         self._watchers = 0
 
     async def ask(self, question: Callable[[Offer], T], lane: Lane = "listings") -> T:
@@ -102,8 +101,8 @@ class Readers:
 
     def _offer(self) -> Offer:
         """The connection of this thread. An index built anew is another file: the old one would answer for a mirror of before."""
-        identity = _identity(self._root / FILE)
-        known: tuple[_Identity | None, Offer] | None = getattr(self._own, "offer", None)
+        identity = identity_of(self._root / FILE)
+        known: tuple[Identity | None, Offer] | None = getattr(self._own, "offer", None)
         if known is not None and known[0] == identity and identity is not None:
             return known[1]
         if known is not None:
@@ -120,7 +119,7 @@ class Readers:
 
     def version(self) -> Hashable | None:
         """Changes whenever the index does; None where that cannot be told now. Takes microseconds, and waits for nobody."""
-        identity = _identity(self._root / FILE)
+        identity = identity_of(self._root / FILE)
         if identity is None or not identity.has_log:
             return identity
         try:
@@ -149,24 +148,3 @@ class Readers:
         for offer in self._opened:
             offer.close()
         self._opened.clear()
-
-
-class _Identity(NamedTuple):
-    """Which file the index is. Without a write-ahead log, who may not write reads it as it lies there, and has to see it change."""
-
-    device: int
-    inode: int
-    has_log: bool
-    changed_ns: int
-
-
-def _identity(path: Path) -> _Identity | None:
-    try:
-        stats = os.stat(path)
-    except OSError:
-        return None
-    try:
-        has_log = os.stat(f"{path}-wal").st_size > 0
-    except OSError:
-        has_log = False
-    return _Identity(stats.st_dev, stats.st_ino, has_log, 0 if has_log else stats.st_mtime_ns)

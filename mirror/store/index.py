@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 from urllib.parse import quote
 
 from mirror.errors import GuardRefused, IndexDamaged, IndexMissing, IndexUnusable, Locked, MirrorError
@@ -148,6 +149,28 @@ def _connect(path: Path, how: str, wait: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+class Identity(NamedTuple):
+    """Which file the index is. Without a write-ahead log, who may not write reads it as it lies there, and has to see it change."""
+
+    device: int
+    inode: int
+    has_log: bool
+    changed_ns: int
+
+
+def identity_of(path: Path) -> Identity | None:
+    """Of the index at `path`; None where there is none."""
+    try:
+        stats = os.stat(path)
+    except OSError:
+        return None
+    try:
+        has_log = os.stat(f"{path}-wal").st_size > 0
+    except OSError:
+        has_log = False
+    return Identity(stats.st_dev, stats.st_ino, has_log, 0 if has_log else stats.st_mtime_ns)
 
 
 def missing(root: Path) -> IndexMissing:

@@ -19,7 +19,7 @@ from mirror.errors import MirrorError
 from mirror.geometry import around, footprint_from_text, rectangle
 from mirror.model import BBox, Footprint, RemoteFile, Resource, SubResource, Term
 from mirror.planning.volumes import archive_of
-from mirror.store.index import FILE, connect_reader, reading_rows, why_unusable
+from mirror.store.index import FILE, connect_reader, identity_of, reading_rows, why_unusable
 from mirror.store.narrowing import EVERYTHING, OFFERED, Narrowing, where_of
 from mirror.store.rows import box_of, day_of, strings_of
 from mirror.vocabulary import media_type_of
@@ -100,6 +100,7 @@ class Offer:
 
     def __init__(self, root: Path, *, wait: float = 5.0) -> None:
         self.path = root / FILE
+        self._identity = identity_of(self.path)
         self.connection = connect_reader(root, wait=wait)
         self._labels: dict[tuple[str, str, str], str] | None = None
         self._until: Callable[[], bool] = lambda: False
@@ -140,6 +141,11 @@ class Offer:
     def version(self) -> int:
         """Of what is asked inside this `asking`: another number once anybody has changed the index."""
         return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the index is another file by now, or has got a log: then this connection may not see what is done to it."""
+        return identity_of(self.path) != self._identity
 
     def renew(self) -> None:
         """What is asked from here on, inside `asking`, is of the index as it is now."""

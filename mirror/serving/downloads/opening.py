@@ -100,6 +100,10 @@ def look_up_all(offer: Offer, root: Path, wanted: Sequence[tuple[Place, NeedsByt
         if not opened:
             break
         offer.renew()
+        if offer.is_outdated:  # whoever asks again gets another connection
+            for first in opened.values():
+                first.close()
+            break
         unchanged = offer.version == version
         left = [
             number
@@ -117,6 +121,11 @@ class _Look:
 
     file: OfferedFile
     there: tuple[FileIO, int] | str
+
+    def close(self) -> None:
+        """It is not what somebody gets."""
+        if not isinstance(self.there, str):
+            self.there[0].close()
 
 
 def _first_look(
@@ -147,8 +156,7 @@ def _second_look(offer: Offer, place: Place, first: _Look, found: list[Found | O
     if unchanged or offer.file(*place.parts) == first.file:
         found[number] = _checked(first)
         return unchanged or not isinstance(first.there, str)
-    if not isinstance(first.there, str):
-        first.there[0].close()
+    first.close()
     found[number] = Changing()
     return False
 

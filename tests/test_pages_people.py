@@ -58,8 +58,9 @@ async def test_what_verify_found_wrong_is_said_with_the_reason(tmp_path: Path) -
         assert "3 files here" in status
         assert "1 file parked" in status
         assert "3 / 4" in status
-        french = said(await served.ask("/-/status", Accept_Language="fr"))
-        assert "Tout ne va pas bien fichiers qui ne peuvent être obtenus (gpf): voir ci-dessous" in french
+        answer = await served.ask("/-/status", Accept_Language="fr")
+        assert "Tout ne va pas bien fichiers qui ne peuvent être obtenus (gpf) : voir ci-dessous" in said(answer)
+        assert "(gpf)\xa0: " in answer.text
 
 
 async def test_editions_are_named_for_people(served: ServedMirror) -> None:

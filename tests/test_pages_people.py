@@ -63,6 +63,20 @@ async def test_what_verify_found_wrong_is_said_with_the_reason(tmp_path: Path) -
         assert "(gpf)\xa0: " in answer.text
 
 
+async def test_a_superseded_edition_leads_to_the_newest_at_the_top(served: ServedMirror) -> None:
+    """Beside the mark, before all else that the page says; the newest edition leads to no other there."""
+    head, old, new = EDITION.removesuffix("2026-09-15"), "2026-03-15", "2026-09-15"
+    for language, mark, text in (
+        ("en", "superseded", "newest edition: 2026-09-15"),
+        ("fr", "remplacée", "édition la plus récente\xa0: 15/09/2026"),
+    ):
+        answer = await served.ask(head + old, Accept_Language=language)
+        top, _, _ = answer.text.partition("<dl")
+        assert f'<a href="{head}{new}">{text}</a>' in top
+        assert top.index(mark) < top.index(text)
+        assert text not in (await served.ask(head + new, Accept_Language=language)).text
+
+
 async def test_editions_are_named_for_people(served: ServedMirror) -> None:
     for language, title in (("en", "BD TOPO® – Isère – GPKG – 2026-09-15"), ("fr", "BD TOPO® – Isère – GPKG – 15/09/2026")):
         answer = await served.ask(EDITION, Accept_Language=language)

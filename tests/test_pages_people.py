@@ -51,7 +51,7 @@ async def test_what_verify_found_wrong_is_said_with_the_reason(tmp_path: Path) -
         assert "1 edition is wanted and not complete here" in page
         assert f"{sub} · 1 of 2 files · 1 damaged file: verify found it gone or wrong; the next sync fetches it again" in page
         french = said(await served.ask(f"/gpf/{resource}", Accept_Language="fr"))
-        assert "1 fichier endommagé : verify l'a trouvé absent ou altéré" in french.replace("\u202f", " ").replace("\xa0", " ")
+        assert "1 fichier endommagé : verify l’a trouvé absent ou altéré" in french.replace("\u202f", " ").replace("\xa0", " ")
         assert (await served.ask("/health")).json()["status"] == "warning"
         status = said(await served.ask("/-/status"))
         assert "Not all is well files that cannot be had (gpf): see below" in status
@@ -171,7 +171,7 @@ async def test_what_cannot_be_had_now_says_when_to_come_back(tmp_path: Path) -> 
         next((served.root / "data").rglob(name)).unlink()
         page = await served.ask(f"/gpf/download/{resource}/{sub}/{name}", **BROWSER, Accept_Language="fr")
         assert page.status == 503
-        assert "ce fichier n'est pas disponible tant qu'il n'est pas réparé" in said(page)
+        assert "ce fichier n’est pas disponible tant qu’il n’est pas réparé" in said(page)
         assert "Réessayez dans" in said(page)
         assert "dans un instant" not in said(page)
 

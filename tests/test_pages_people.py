@@ -52,7 +52,10 @@ async def test_what_verify_found_wrong_is_said_with_the_reason(tmp_path: Path) -
         assert f"{sub} · 1 of 2 files · 1 damaged file: verify found it gone or wrong; the next sync fetches it again" in page
         french = said(await served.ask(f"/gpf/{resource}", Accept_Language="fr"))
         assert "1 fichier endommagé : verify l’a trouvé absent ou altéré" in french.replace("\u202f", " ").replace("\xa0", " ")
-        assert (await served.ask("/health")).json()["status"] == "warning"
+        for language in ("en", "fr"):  # machines read English
+            health = (await served.ask("/health", Accept_Language=language)).json()
+            assert health["status"] == "warning"
+            assert health["reasons"][0]["message"] == "1 file of gpf cannot be had; `status` says which and why"
         status = said(await served.ask("/-/status"))
         assert "Not all is well files that cannot be had (gpf): see below" in status
         assert "3 files here" in status

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from mirror.language import french
 from mirror.observing.health import CODES, Health, judge
 from mirror.phrases import phrase
 from mirror.serving.origin import Origin
@@ -142,6 +144,11 @@ async def test_everything_that_pages_say_is_a_message(tmp_path: Path) -> None:
         standing["document"]["subscriptions"] = [{**STANDING, "subscription": "all", "outcome": outcome} for outcome in outcomes]
         page = render("status.html", MARKED, "", "/-/status", **standing, runs=last, charts=charts(last))
         assert forgotten(page, data) == set()
+        told = unescape(render("status.html", french(), "", "/-/status", **standing, runs=last, charts=charts(last)).decode())
+        for code in set(CODES) - {"index"}:
+            message = reasons[code].message
+            assert french().put(message) in told, code
+            assert message not in told, code
         page = render(
             "error.html",
             MARKED,

@@ -94,7 +94,7 @@ def _body(client: _Client, block: memoryview) -> int:
     if not found:
         return 0
     if not head.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(head.decode())
+        raise RuntimeError(f"{head.splitlines()[0].decode()}: {body[:500].decode('utf-8', 'replace')}")
     fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
     client.size = int(fields[b"content-length"])
     return len(body)

@@ -91,6 +91,9 @@ def _always(event: Event) -> str | None:
             return f"{key} failed: {one_line(reason)} ({count_text(attempt, 'attempt')}; {again})"
         case Withdrawn(upstream, resource, sub_resource):
             return f"{upstream}: {resource}/{sub_resource} is no longer listed; kept here"
+        case Retrying(upstream, what, reason, 3, _) if "://" in what:
+            # A page, not a file: nothing else is said meanwhile, and it may go on for a minute.
+            return phrase("{upstream} does not answer as it should: {reason}; still trying", upstream=upstream, reason=reason)
         case Note(text, "warning"):
             return phrase("warning: {text}", text=text)
         case Note(text, "notice"):

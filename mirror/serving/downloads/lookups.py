@@ -50,6 +50,12 @@ class Lookups:
             raise
 
     async def _go(self) -> None:
+        await self._take_all()
+        # At once, not when the loop next comes to it: who asks until then would wait for somebody that has gone.
+        if (me := asyncio.current_task()) is not None:
+            self._going.discard(me)
+
+    async def _take_all(self) -> None:
         while self._waiting:
             taken, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             root = taken[0][0]

@@ -66,6 +66,19 @@ async def test_the_lines_of_an_editions_page(served: ServedMirror, target: Path)
     assert said.count(": OK") == len(EVERYTHING)
 
 
+@needs("curl")
+async def test_a_line_for_several_files_ends_with_the_one_that_is_not_to_be_had(served: ServedMirror, target: Path) -> None:
+    """And says so by its exit status, so that what follows after `&&` does not go on with less than all."""
+    blocks = code_blocks(await served.ask(f"/gpf/{RESOURCE}/{SUB}"))
+    (line,) = [line for line in blocks if line.startswith("curl ") and line.count(served.url) == len(FILES)]
+    first, gone, _ = sorted(FILES, key=lambda file: line.index(served.url + path_to(file.name)))
+    line = line.replace(served.url + path_to(gone.name), served.url + path_to("none.bin"))
+    said = await run_tool(["sh", "-c", f"{line}\necho exit $?"], target)
+    assert "404" in said
+    assert said.splitlines()[-1] == "exit 22"
+    assert found(target) == {first.name: EVERYTHING[first.name]}
+
+
 @needs("wget")
 async def test_wget(served: ServedMirror, target: Path) -> None:
     """From where it broke off; then all below a folder, by the links of its page."""

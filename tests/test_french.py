@@ -114,7 +114,7 @@ def test_english_is_what_is_spoken_without_a_wish_and_under_c(folder: Path) -> N
 
 def test_without_an_index(folder: Path) -> None:
     status = in_french(folder, "status")
-    assert "aucun index à l'emplacement" in status.err
+    assert "aucun index à l’emplacement" in status.err
     assert "jamais lancée" in status.out
     assert "0 fichier, 0 o sous" in status.out.replace("\u202f", " ")
     found = in_french(folder, "plan")
@@ -131,7 +131,7 @@ def test_a_complete_mirror(folder: Path) -> None:
         r"^tout +complète +\d\d/\d\d/\d{4} \d\d:\d\d UTC +\d\d/\d\d/2026 +12/12 +12,0\u202fko +0 +0$", status.out, re.MULTILINE
     )
     assert re.search(r"^dernière exécution\u00a0: sync, lancée le .* UTC, complète le .* UTC$", status.out, re.MULTILINE)
-    assert "vérifié, et conforme à ce que l'amont annonce" in in_french(folder, "plan", "--all").out
+    assert "vérifié, et conforme à ce que l’amont annonce" in in_french(folder, "plan", "--all").out
     assert "0 à ajouter, 0 à remplacer, 12 à garder" in in_french(folder, "sync", "--dry-run").out
     months = in_french(folder, "status", "--upstream").out
     assert re.match(r"amont +mois +disponible +promis +heures +en panne +requêtes +moyenne +maximum", months)
@@ -158,14 +158,14 @@ def test_what_is_damaged_or_unknown(folder: Path) -> None:
     files[1].unlink()
     (folder / "mirror/index.sqlite").rename(folder / "aside")
     unknown = in_french(folder, "plan", "--files").out
-    assert "dans le dossier mais pas dans l'index\u00a0: sera haché, puis repris" in unknown
-    assert "dans le dossier mais pas dans l'index, avec 5\u00a0octets là où l'amont en annonce 1\u202f000" in unknown
+    assert "dans le dossier mais pas dans l’index\u00a0: sera haché, puis repris" in unknown
+    assert "dans le dossier mais pas dans l’index, avec 5\u00a0octets là où l’amont en annonce 1\u202f000" in unknown
     (folder / "aside").rename(folder / "mirror/index.sqlite")
     (folder / "mirror/index.sqlite-wal").unlink(missing_ok=True)
     (folder / "mirror/index.sqlite-shm").unlink(missing_ok=True)
     damaged = in_french(folder, "plan").out
     assert "altéré\u00a0: 5\u00a0octets dans le dossier, 1\u202f000 lors de sa vérification" in damaged
-    assert "dans l'index mais disparu du dossier" in damaged
+    assert "dans l’index mais disparu du dossier" in damaged
 
 
 def test_withdrawn_and_refused(folder: Path, upstream: FakeUpstream) -> None:
@@ -180,7 +180,7 @@ def test_withdrawn_and_refused(folder: Path, upstream: FakeUpstream) -> None:
     config.write_text(config.read_text("utf-8").replace("[upstream.gpf]\n", '[upstream.gpf]\nfull_listing_every = "1s"\n'), "utf-8")
     refused = in_french(folder, "plan")
     assert refused.code == 4
-    assert "il n'est pas cru et rien n'a été changé" in refused.err
+    assert "il n’est pas cru et rien n’a été changé" in refused.err
     assert run("sync", cwd=folder).code == 4
     status = in_french(folder, "status", quotes=quoted(folder))
     assert re.search(r"^tout +refusée ", status.out, re.MULTILINE)
@@ -194,7 +194,7 @@ def test_too_little_room_and_remarks(folder: Path, upstream: FakeUpstream) -> No
     full = in_french(folder, "plan")
     assert full.code == 4
     assert "pas assez de place sous" in full.err
-    assert "attention\u00a0: rien\u00a0: rien de ce que l'amont annonce ne correspond à cet abonnement" in full.err
+    assert "attention\u00a0: rien\u00a0: rien de ce que l’amont annonce ne correspond à cet abonnement" in full.err
     assert "attention\u00a0: contact\u00a0: absent" in full.err
 
 
@@ -284,11 +284,11 @@ def test_tables_keep_to_80_columns(language: dict[str, str], folder: Path, upstr
 
 
 def test_an_encoding_without_narrow_spaces_gets_wide_ones(folder: Path) -> None:
-    """And a question mark for what else it has not; no command ends by that."""
-    shown = "from mirror.cli.render import show; show('2,1\\u202fko \\u2026 \\xe0')"
+    """A straight apostrophe for a curved one, and a question mark for what else it has not; no command ends by that."""
+    shown = "from mirror.cli.render import show; show('l\\u2019an 2,1\\u202fko \\u2026 \\xe0')"
     env = environment(PYTHONIOENCODING="latin-1")
     done = subprocess.run([sys.executable, "-c", shown], cwd=folder, env=env, capture_output=True, check=True)
-    assert done.stdout.decode("latin-1") == "2,1\u00a0ko ? à\n"
+    assert done.stdout.decode("latin-1") == "l'an 2,1\u00a0ko ? à\n"
 
 
 # -- nothing that was forgotten
@@ -393,7 +393,7 @@ async def test_everything_that_a_plan_says_is_a_message(tmp_path: Path) -> None:
     assert {action.action for action in actions} >= {"keep", "park"}
     for said in (*(action.reason for action in actions), *report.remarks, report.reason):
         assert isinstance(said, Spoken), said
-    assert "en attente jusqu'au 01/01/2027 12:15 UTC après 2 exécutions\u00a0: " in " ".join(
+    assert "en attente jusqu’au 01/01/2027 12:15 UTC après 2 exécutions\u00a0: " in " ".join(
         french().put(a.reason) for a in actions
     )
 

@@ -81,7 +81,7 @@ def test_a_phrase_is_its_english_text_to_whatever_takes_text() -> None:
     for other in (said, str(said), str(GuardRefused(said)), copy.deepcopy(said), pickle.loads(pickle.dumps(said))):  # noqa: S301
         assert type(other) is Phrase
         assert ENGLISH.put(other) == english
-        assert FRENCH.put(other) == "service amont gpf\u00a0: l'amont annonce un autre MD5"
+        assert FRENCH.put(other) == "service amont gpf\u00a0: l’amont annonce un autre MD5"
     assert FRENCH.put(f"{said}.") == f"{english}."
     assert FRENCH.put(english) == english
 
@@ -89,7 +89,7 @@ def test_a_phrase_is_its_english_text_to_whatever_takes_text() -> None:
 def test_arguments_are_never_read_as_messages() -> None:
     """Neither braces in a name from outside, nor a name that is a word of the catalogue."""
     said = phrase("{upstream}: nothing was measured yet", upstream="{0.__class__} never")
-    assert FRENCH.put(said) == "{0.__class__} never\u00a0: rien n'a encore été mesuré"
+    assert FRENCH.put(said) == "{0.__class__} never\u00a0: rien n’a encore été mesuré"
 
 
 def test_counts_go_by_the_rule_of_the_language() -> None:

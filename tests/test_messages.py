@@ -74,6 +74,12 @@ def test_french_has_spaces_that_do_not_break_where_french_has_them() -> None:
             assert not re.search(r"[^\u202f\s][;!?](?= |$)|[^\u00a0\s]:(?= |$)", form), form
 
 
+def test_french_has_curved_apostrophes_but_in_code() -> None:
+    for message in messages("fr"):
+        for form in forms(message.string):
+            assert "'" not in re.sub("`[^`]*`", "", form), form
+
+
 def test_messages_are_literals_and_have_all_their_arguments() -> None:
     """What is put together before it is given to `phrase` is found by nobody, and stays English; so does a plain f-string."""
     for place, call in calls():

@@ -266,7 +266,7 @@ async def test_the_way_to_the_content_hides_nothing(browser: Browser, served: Se
 
 
 async def test_a_map_of_one_department_shows_where_it_is(browser: Browser, served: ServedMirror) -> None:
-    """All of the territory around it, and its name."""
+    """All of the territory around it, and its name, which covers none of it, there and nearer."""
     async with looking(browser, served.url) as looked:
         await looked.open(EDITION)
         canvas, shape = looked.page.locator(".canvas"), looked.page.locator(".canvas path.shape")
@@ -275,3 +275,26 @@ async def test_a_map_of_one_department_shows_where_it_is(browser: Browser, serve
         assert whole is not None
         assert department is not None
         assert department["width"] < whole["width"] / 5
+        label = looked.page.locator(".leaflet-tooltip")
+        named = await label.bounding_box()
+        assert named is not None
+        assert named["y"] + named["height"] <= department["y"]
+        await looked.page.get_by_role("button", name="Zoom in").click()
+        await expect(looked.page.locator(".leaflet-zoom-anim")).to_have_count(0)
+        named, department = await label.bounding_box(), await shape.bounding_box()
+        assert named is not None
+        assert department is not None
+        assert named["y"] + named["height"] <= department["y"]
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "fr-FR"])
+async def test_filters_are_one_row_with_their_button_in_a_wide_window(browser: Browser, served: ServedMirror, locale: str) -> None:
+    async with looking(browser, served.url, width=1280, locale=locale) as looked:
+        await looked.open("/gpf/BDTOPO")
+        feet = []
+        for place in (".fields #f-q", ".fields #f-state", ".fields button"):
+            box = await looked.page.locator(place).bounding_box()
+            assert box is not None
+            feet.append(box["y"] + box["height"])
+        assert max(feet) - min(feet) < 2, feet
+        assert await looked.overflow() <= 0

@@ -51,15 +51,33 @@ async def test_what_verify_found_wrong_is_said_with_the_reason(tmp_path: Path) -
         assert "1 edition is wanted and not complete here" in page
         assert f"{sub} · 1 of 2 files · 1 damaged file: verify found it gone or wrong; the next sync fetches it again" in page
         french = said(await served.ask(f"/gpf/{resource}", Accept_Language="fr"))
-        assert "1 fichier endommagé : verify l'a trouvé absent ou altéré" in french.replace("\u202f", " ").replace("\xa0", " ")
-        assert (await served.ask("/health")).json()["status"] == "warning"
+        assert "1 fichier endommagé : verify l’a trouvé absent ou altéré" in french.replace("\u202f", " ").replace("\xa0", " ")
+        for language in ("en", "fr"):  # machines read English
+            health = (await served.ask("/health", Accept_Language=language)).json()
+            assert health["status"] == "warning"
+            assert health["reasons"][0]["message"] == "1 file of gpf cannot be had; `status` says which and why"
         status = said(await served.ask("/-/status"))
         assert "Not all is well files that cannot be had (gpf): see below" in status
         assert "3 files here" in status
         assert "1 file parked" in status
         assert "3 / 4" in status
-        french = said(await served.ask("/-/status", Accept_Language="fr"))
-        assert "Tout ne va pas bien fichiers qui ne peuvent être obtenus (gpf): voir ci-dessous" in french
+        answer = await served.ask("/-/status", Accept_Language="fr")
+        assert "Tout ne va pas bien fichiers qui ne peuvent être obtenus (gpf) : voir ci-dessous" in said(answer)
+        assert "(gpf)\xa0: " in answer.text
+
+
+async def test_a_superseded_edition_leads_to_the_newest_at_the_top(served: ServedMirror) -> None:
+    """Beside the mark, before all else that the page says; the newest edition leads to no other there."""
+    head, old, new = EDITION.removesuffix("2026-09-15"), "2026-03-15", "2026-09-15"
+    for language, mark, text in (
+        ("en", "superseded", "newest edition: 2026-09-15"),
+        ("fr", "remplacée", "édition la plus récente\xa0: 15/09/2026"),
+    ):
+        answer = await served.ask(head + old, Accept_Language=language)
+        top, _, _ = answer.text.partition("<dl")
+        assert f'<a href="{head}{new}">{text}</a>' in top
+        assert top.index(mark) < top.index(text)
+        assert text not in (await served.ask(head + new, Accept_Language=language)).text
 
 
 async def test_editions_are_named_for_people(served: ServedMirror) -> None:
@@ -156,7 +174,7 @@ async def test_what_cannot_be_had_now_says_when_to_come_back(tmp_path: Path) -> 
         next((served.root / "data").rglob(name)).unlink()
         page = await served.ask(f"/gpf/download/{resource}/{sub}/{name}", **BROWSER, Accept_Language="fr")
         assert page.status == 503
-        assert "ce fichier n'est pas disponible tant qu'il n'est pas réparé" in said(page)
+        assert "ce fichier n’est pas disponible tant qu’il n’est pas réparé" in said(page)
         assert "Réessayez dans" in said(page)
         assert "dans un instant" not in said(page)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from mirror.observing.health import CODES, Health, Reason
+from mirror.language import french
+from mirror.observing.health import CODES, Health, judge
 from mirror.phrases import phrase
 from mirror.serving.origin import Origin
 from mirror.serving.pages.asked import asked_of
@@ -20,6 +23,7 @@ from mirror.store.finding import runs
 
 from .served import served_mirror
 from .test_french import HOOK, MARKED, STANDING, unmarked, words
+from .test_health import EVERYTHING, ROOTLESS, UNSYNCED, daily
 from .upstream import faults, simple_catalogue
 
 _READ = (
@@ -110,7 +114,12 @@ async def test_everything_that_pages_say_is_a_message(tmp_path: Path) -> None:
         last = await served.site.readers.ask(lambda offer: runs(offer, limit=9))
         standing = status_facts(served.site)
         transfer = {"file": sub.id, "size": 10, "done": 5, "bytes_per_second": 10.0, "eta": 3.0}
-        standing["health"] = Health(tuple(Reason(code, "403", upstream="gpf") for code in CODES))
+        # The index and why a sync was refused are quoted, as data.
+        quoted = replace(EVERYTHING, index_problem="403", refused="403", failing_hooks=["all"], subscriptions=[daily(name="all")])
+        reasons = {reason.code: reason for facts in (quoted, ROOTLESS, UNSYNCED) for reason in judge(facts).reasons}
+        assert set(reasons) == set(CODES)
+        standing["health"] = Health(tuple(reasons.values()))
+        standing["parked"] = []
         standing["live"] = {
             "run": {
                 "subscriptions": ["all"],
@@ -135,6 +144,11 @@ async def test_everything_that_pages_say_is_a_message(tmp_path: Path) -> None:
         standing["document"]["subscriptions"] = [{**STANDING, "subscription": "all", "outcome": outcome} for outcome in outcomes]
         page = render("status.html", MARKED, "", "/-/status", **standing, runs=last, charts=charts(last))
         assert forgotten(page, data) == set()
+        told = unescape(render("status.html", french(), "", "/-/status", **standing, runs=last, charts=charts(last)).decode())
+        for code in set(CODES) - {"index"}:
+            message = reasons[code].message
+            assert french().put(message) in told, code
+            assert message not in told, code
         page = render(
             "error.html",
             MARKED,

@@ -58,12 +58,14 @@ def table(
 
 
 def show(text: str, *, err: bool = False) -> None:
-    """Write a line. Where the encoding has no narrow space, it is a wide one; what else it has not is a question mark."""
+    """Write a line. Where the encoding has no narrow space or no curved apostrophe, it has others; what else it has not is a
+    question mark.
+    """
     stream = sys.stderr if err else sys.stdout
     try:
         text.encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = text.replace("\u202f", "\u00a0").encode(stream.encoding, "replace").decode(stream.encoding)
+        text = text.replace("\u202f", "\u00a0").replace("\u2019", "'").encode(stream.encoding, "replace").decode(stream.encoding)
     click.echo(text, err=err)
 
 

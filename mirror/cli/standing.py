@@ -8,7 +8,8 @@ from typing import Any
 from mirror.cli.render import clean, one_line, show, table
 from mirror.language import ENGLISH, Language
 from mirror.observing.live import STAGES
-from mirror.observing.standings import OUTCOMES, failing_hooks
+from mirror.observing.outcomes import OUTCOMES
+from mirror.observing.standings import failing_hooks
 from mirror.phrases import (
     availability,
     day,

@@ -3,6 +3,8 @@
 What fails the check (503) is what keeps a mirror from doing its duty and does not pass by itself: it is out of date beyond its
 limit, the disk is about to keep it from being brought up to date, its index cannot be read, its service does nothing any more.
 Everything else is said and passes (200): it is not ours to mend, or mends itself, and if it lasts the mirror goes stale.
+
+Reasons are phrases: machines read them in English, the page on the state of the mirror in the language of who reads.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal
 
-from mirror.amounts import count_text, size_text
+from mirror.observing.outcomes import OUTCOMES
+from mirror.phrases import moment, phrase, plural, size
 from mirror.planning.schedule import Schedule
 
 GRACE = timedelta(days=1)
@@ -148,23 +151,28 @@ def judge(facts: Facts) -> Health:
     if facts.index_problem:
         found.append(Reason("index", facts.index_problem))
     elif facts.no_index:
-        found.append(Reason("no-index", "nothing was synced yet; the first sync makes the index"))
+        found.append(Reason("no-index", phrase("nothing was synced yet; the first sync makes the index")))
     if facts.free is None:
-        found.append(Reason("root", "the root of the mirror cannot be read; is its disk mounted?"))
+        found.append(Reason("root", phrase("the root of the mirror cannot be read; is its disk mounted?")))
     elif facts.free < facts.min_free:
-        free, least = size_text(facts.free), size_text(facts.min_free)
-        found.append(Reason("disk-low", f"{free} free, less than the {least} of [limits] min_free: syncs fetch nothing more"))
+        text = phrase(
+            "{free} free, less than the {least} of [limits] min_free: syncs fetch nothing more",
+            free=size(facts.free),
+            least=size(facts.min_free),
+        )
+        found.append(Reason("disk-low", text))
     if facts.stalled:
-        found.append(Reason("stalled", f"the run under way has shown no progress for {_span(timedelta(seconds=facts.stalled))}"))
+        stuck = _span(timedelta(seconds=facts.stalled))
+        found.append(Reason("stalled", phrase("the run under way has shown no progress for {span}", span=stuck)))
     for subscription in facts.subscriptions:
         if (reason := _stale(subscription, facts.now)) is not None:
             found.append(reason)
     for upstream in facts.upstreams:
         found += _about(upstream, facts.now)
     if facts.refused:
-        found.append(Reason("refused", f"the last sync was refused: {facts.refused}"))
+        found.append(Reason("refused", phrase("the last sync was refused: {reason}", reason=facts.refused)))
     for hook in facts.failing_hooks:
-        found.append(Reason("hooks", f"a command fails: {hook}"))
+        found.append(Reason("hooks", phrase("a command fails: {hook}", hook=hook)))
     return Health(tuple(sorted(found, key=lambda reason: not reason.failing)))
 
 
@@ -201,42 +209,72 @@ def _stale(facts: SubscriptionFacts, now: datetime) -> Reason | None:
     limit = stale_at(facts)
     if limit is None or now <= limit:
         return None
-    if facts.last_success is None:
-        message = f"{facts.name} has never been complete, since its first sync on {_day(facts.known_since)}"
-    else:
-        message = f"{facts.name} was last complete {_span(now - facts.last_success)} ago, on {_day(facts.last_success)}"
-    why = f"; its last sync ended {facts.outcome} on {_day(facts.last_run)}" if facts.outcome and facts.last_run else ""
-    return Reason("stale", message + why, facts.name, facts.upstream)
+    message: str = phrase(
+        "{subscription} has never been complete, since its first sync on {moment}",
+        subscription=facts.name,
+        moment=_moment(facts.known_since),
+    )
+    if facts.last_success is not None:
+        message = phrase(
+            "{subscription} was last complete {span} ago, on {moment}",
+            subscription=facts.name,
+            span=_span(now - facts.last_success),
+            moment=_moment(facts.last_success),
+        )
+    if facts.outcome and facts.last_run:
+        outcome = OUTCOMES.get(facts.outcome)
+        ended = phrase(
+            "its last sync ended {outcome} on {moment}",
+            # Machines have read the name of the outcome here all along.
+            outcome=outcome if outcome == facts.outcome else facts.outcome,
+            moment=_moment(facts.last_run),
+        )
+        message = phrase("{first}; {second}", first=message, second=ended)
+    return Reason("stale", message, facts.name, facts.upstream)
 
 
 def _about(upstream: UpstreamFacts, now: datetime) -> list[Reason]:
-    found = []
+    name, found = upstream.name, []
     if upstream.walled > 0:
-        seconds = _span(timedelta(seconds=upstream.walled))
-        text = f"{upstream.name} has told this address to stop (HTTP 429 or 503); nothing is asked for another {seconds}"
-        found.append(Reason("upstream-walled", text, upstream=upstream.name))
-    if upstream.silent_hours:
-        since = (
-            "in the last hour" if upstream.silent_hours == 1 else f"in the last {upstream.silent_hours} hours in which it was asked"
+        text = phrase(
+            "{upstream} has told this address to stop (HTTP 429 or 503); nothing is asked for another {span}",
+            upstream=name,
+            span=_span(timedelta(seconds=upstream.walled)),
         )
-        found.append(Reason("upstream-silent", f"{upstream.name} has answered nothing {since}", upstream=upstream.name))
+        found.append(Reason("upstream-walled", text, upstream=name))
+    if upstream.silent_hours:
+        text = phrase("{upstream} has answered nothing in the last hour", upstream=name)
+        if upstream.silent_hours > 1:
+            text = phrase(
+                "{upstream} has answered nothing in the last {hours} hours in which it was asked",
+                upstream=name,
+                hours=upstream.silent_hours,
+            )
+        found.append(Reason("upstream-silent", text, upstream=name))
     if upstream.parked:
-        since = f", the oldest for {_span(now - upstream.parked_since)}" if upstream.parked_since else ""
-        text = f"{count_text(upstream.parked, 'file')} of {upstream.name} cannot be had{since}; `status` says which and why"
-        found.append(Reason("parked", text, upstream=upstream.name))
+        files = plural(upstream.parked, "{n} file", "{n} files")
+        text = phrase("{files} of {upstream} cannot be had; `status` says which and why", files=files, upstream=name)
+        if upstream.parked_since:
+            text = phrase(
+                "{files} of {upstream} cannot be had, the oldest for {span}; `status` says which and why",
+                files=files,
+                upstream=name,
+                span=_span(now - upstream.parked_since),
+            )
+        found.append(Reason("parked", text, upstream=name))
     return found
 
 
-def _day(moment: datetime | None) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if moment else "an unknown day"
+def _moment(value: datetime | None) -> str:
+    return moment(value.astimezone(UTC).isoformat()) if value else phrase("an unknown day")
 
 
 def _span(span: timedelta) -> str:
     seconds = max(0, int(span.total_seconds()))
     if seconds < 120:
-        return count_text(seconds, "second")
+        return plural(seconds, "{n} second", "{n} seconds")
     if seconds < 2 * 3600:
-        return count_text(seconds // 60, "minute")
+        return plural(seconds // 60, "{n} minute", "{n} minutes")
     if seconds < 2 * 86400:
-        return count_text(seconds // 3600, "hour")
-    return count_text(seconds // 86400, "day")
+        return plural(seconds // 3600, "{n} hour", "{n} hours")
+    return plural(seconds // 86400, "{n} day", "{n} days")

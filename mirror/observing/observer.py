@@ -19,6 +19,7 @@ from mirror.observing.counters import Counters
 from mirror.observing.health import Facts, Health, SubscriptionFacts, UpstreamFacts, judge
 from mirror.observing.live import Live
 from mirror.observing.standings import NextRuns, failing_hooks, standings
+from mirror.phrases import joined, phrase
 from mirror.settings import Settings
 from mirror.settings.hours import find_zone
 from mirror.store.catalogue import from_text
@@ -225,8 +226,10 @@ class Observer:
 
 
 def _hook_text(row: Mapping[str, Any]) -> str:
-    about = f" for {row['resource']}/{row['sub_resource']}" if row["sub_resource"] else ""
-    return f"{row['hook']} of {row['subscription']}{about}"
+    what = phrase("{hook} of {subscription}", hook=row["hook"], subscription=row["subscription"])
+    if not row["sub_resource"]:
+        return what
+    return phrase("{what} for {unit}", what=what, unit=joined("/", (row["resource"], row["sub_resource"])))
 
 
 def _silent(hours: Sequence[UpstreamHour], at: datetime) -> int:

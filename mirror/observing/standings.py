@@ -16,20 +16,6 @@ from mirror.store.lock import is_locked
 from mirror.store.observed import Observed
 from mirror.store.query import Reader
 
-OUTCOMES: Mapping[str | None, str] = {
-    "complete": phrase("complete"),
-    "incomplete": phrase("incomplete"),
-    "refused": phrase("refused"),
-    "unavailable": phrase("unavailable"),
-    "interrupted": phrase("interrupted"),
-    "running": phrase("running"),
-    "killed": phrase("killed"),
-    "failed": phrase("failed"),
-    "damaged": phrase("faults found"),
-    None: phrase("never run"),
-}
-"""How runs end or stand, as people are told; None is for a subscription that no run was of."""
-
 NextRuns = Mapping[str, datetime]
 """When each subscription is synced next, by its name; what is missing is not scheduled, or nobody runs the schedule."""
 

@@ -309,7 +309,7 @@ class Offer:
         """The editions of a series, the newest first, without the one with the id `but`."""
         rows = self.connection.execute(
             f"SELECT s.* FROM sub_resources s WHERE {OFFERED} AND s.upstream = ? AND s.series = ? AND s.id <> ? "
-            "ORDER BY s.edition_date DESC, s.sub_resource DESC LIMIT ?",
+            "ORDER BY s.latest DESC, s.edition_date DESC, s.sub_resource DESC LIMIT ?",
             (upstream, series, but, limit),
         )
         return [self._sub(row) for row in rows]

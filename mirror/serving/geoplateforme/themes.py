@@ -78,5 +78,5 @@ def _names(theme: str) -> tuple[str, ...]:
 
 def _folded(text: str) -> str:
     """Without accents, case and punctuation, so that `Bâtiments` is found in `bâtiments, réseaux`."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return " ".join(re.findall(r"[a-z0-9]+", plain.encode("ascii", "ignore").decode()))
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    return " ".join(re.findall(r"[a-z0-9]+", plain))

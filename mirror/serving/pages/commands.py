@@ -67,7 +67,8 @@ def commands(
 
 
 def _fetching(files: Sequence[tuple[str, str]]) -> str:
-    return "curl -fL \\\n  " + " \\\n  ".join(f"-{_to_file(name, url)}" for name, url in files)
+    # By itself, curl goes on after a file that fails, and all is well for it if the last one is.
+    return "curl --fail-early -fL \\\n  " + " \\\n  ".join(f"-{_to_file(name, url)}" for name, url in files)
 
 
 def _to_file(name: str, url: str) -> str:

@@ -14,7 +14,7 @@ from mirror.language import Language
 from mirror.model import Term
 from mirror.observing.health import Code
 from mirror.observing.live import STAGES
-from mirror.observing.standings import OUTCOMES
+from mirror.observing.outcomes import OUTCOMES
 from mirror.phrases import Spoken, availability, day, joined, latency, moment, number, phrase, plural, share, size, span, speed
 from mirror.serving.pages.statics import address_of
 from mirror.serving.pages.status import DAMAGED
@@ -68,6 +68,7 @@ def _environment(language: Language) -> Environment:
         auto_reload=False,
         finalize=language.put,
     )
+    made.tests["spoken"] = lambda text: isinstance(text, Spoken)
     made.globals.update(
         availability=availability,
         day=day,

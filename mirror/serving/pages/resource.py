@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from mirror.geometry import footprint_from_text
@@ -22,6 +21,7 @@ EDITIONS_A_PAGE = 50
 FILES_A_PAGE = 100
 _MISSING_SHOWN = 20
 _MEMBERS_READ = 20
+_SERIES_SHOWN = 20
 
 _DESCENDS: frozenset[Column] = frozenset({"edition", "size", "updated"})
 """What one wants to see the largest or newest of first."""
@@ -116,6 +116,7 @@ def edition_facts(
     first = files if asked.page == 1 else offer.files(sub.id, limit=FILES_A_PAGE, by_name=True)
     named = [(file.remote.name, f"{base}{folder}{path_of(file.remote.name)}") for file in first]
     shapes = shape_of(offer, origin.upstream, resource, name) or []
+    series = offer.series(sub.upstream, sub.series, limit=_SERIES_SHOWN, but=sub.id)
     return {
         "asked": asked,
         "found": found,
@@ -124,7 +125,8 @@ def edition_facts(
         "files": files,
         "pager": Pager(asked.page, FILES_A_PAGE, sub.files),
         "folder": prefix + folder,
-        "series": _series(offer, sub),
+        "series": series,
+        "newest": next((other for other in series if other.latest and _is_newer(other, sub)), None),
         "drawings": drawings(shapes),
         "shapes_left_out": False,
         "frames": _frames(),
@@ -139,6 +141,9 @@ def edition_facts(
     }
 
 
-def _series(offer: Offer, sub: OfferedSub) -> Iterable[OfferedSub]:
-    """The other editions of the same, the newest first."""
-    return offer.series(sub.upstream, sub.series, limit=20, but=sub.id)
+def _is_newer(other: OfferedSub, sub: OfferedSub) -> bool:
+    """Whether the newest edition of a series takes the place of this one, which may be withdrawn, or newer and not complete."""
+    if sub.state == "superseded":
+        return True
+    before, after = sub.sub.edition_date, other.sub.edition_date
+    return sub.state == "withdrawn" and before is not None and after is not None and before < after

@@ -26,10 +26,18 @@ async function liveMap(section) {
     onEachFeature: (feature, layer) => {
       const label = document.createElement("span");
       label.textContent = feature.properties.label;
-      layer.bindTooltip(label, alone ? { permanent: true, direction: "top" } : { sticky: true });
+      layer.bindTooltip(label, alone ? { permanent: true, direction: "center" } : { sticky: true });
       if (feature.properties.href) layer.on("click", () => location.assign(feature.properties.href));
     },
   }).addTo(map);
+  // The label of the only footprint stands above it, or below where there is no room; on a large one it covers little.
+  function clearOf(layer) {
+    const box = layer.getBounds(), middle = box.getCenter().lng, tip = layer.getTooltip();
+    const [top, foot] = [box.getNorth(), box.getSouth()].map((latitude) => map.latLngToContainerPoint([latitude, middle]).y);
+    const large = foot - top > 100, above = top > 50;
+    tip.options.direction = large ? "center" : above ? "top" : "bottom";
+    tip.setLatLng(large ? layer.getCenter() : [above ? box.getNorth() : box.getSouth(), middle]);
+  }
   const everything = drawn.getBounds().isValid() ? drawn.getBounds() : L.latLngBounds([41, -6], [51.7, 10.5]);
   // Of all the places, those with footprints are offered; the first is what is seen first. A place is seen as a whole, however
   // little of it the footprints are: else nobody knows where they are.
@@ -51,6 +59,11 @@ async function liveMap(section) {
   go();
   if (places.options.length < 3) places.parentElement.hidden = true;
   places.addEventListener("change", go);
+  if (alone) {
+    const clear = () => drawn.eachLayer(clearOf);
+    clear();
+    map.on("moveend", clear);
+  }
 }
 
 document.querySelectorAll("section.map").forEach(liveMap);

@@ -16,7 +16,7 @@ import pytest
 from mirror.amounts import FRENCH as NOTATION
 from mirror.cli.progress import message
 from mirror.cli.standing import print_live, print_standings, print_upstreams
-from mirror.events import ListingFailed, ListingRefused, ListingStarted, Note, Walled
+from mirror.events import ListingFailed, ListingRefused, ListingStarted, Note, Retrying, Walled
 from mirror.language import Language, french
 from mirror.phrases import Spoken, phrase
 from mirror.sync import PlannedAction, plan
@@ -408,3 +408,13 @@ def test_what_a_plan_tells_while_it_lists_is_a_message() -> None:
     ]
     for event in told:
         assert unmarked(message(event, 0, MARKED) or "?") == "", event
+
+
+def test_a_page_that_fails_again_and_again_is_told_of_once() -> None:
+    """It may be tried for a minute, in which nothing else is said; files have their progress, and lines of their own."""
+    tried = [Retrying("gpf", "https://upstream.example/capabilities", "cannot connect", attempt, 1.0) for attempt in range(1, 10)]
+    assert [line for event in tried if (line := message(event, 0))] == [
+        "gpf does not answer as it should: cannot connect; still trying"
+    ]
+    assert unmarked(message(tried[2], 0, MARKED) or "?") == ""
+    assert message(Retrying("gpf", "gpf/BDALPHA/SUB/file.7z", "cut", 3, 1.0), 0) is None

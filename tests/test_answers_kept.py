@@ -1,10 +1,15 @@
-"""What is kept of an answer is of the index as it is: also after the connection that watches it had to be opened anew."""
+"""What is kept of an answer is of the index as it is, however the making of answers and its changes fall together."""
 
 from __future__ import annotations
 
+import asyncio
+import re
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from mirror.serving.answers import Answers, Document
 from mirror.serving.readers import Readers
@@ -36,3 +41,50 @@ async def test_what_one_watcher_counted_is_not_taken_for_what_the_next_counts(tm
             assert found.body == title.encode()
             readers._close_watcher()  # as after any error of SQLite
     await readers.close()
+
+
+async def test_what_took_longer_than_a_newer_answer_is_not_given_any_more(tmp_path: Path) -> None:
+    """Whoever has seen the newer one is not to see an older one after it, which would hold for seconds as it was costly."""
+    async with served_mirror(tmp_path, simple_catalogue(1, 1, 1)):
+        pass
+    seconds = [0.0]
+    readers = Readers(tmp_path)
+    answers = Answers(readers, clock=lambda: seconds[0])
+    has_read, may_end = threading.Event(), threading.Event()
+
+    def slowly(offer: Offer) -> Document | None:
+        found = _title(offer)
+        has_read.set()
+        assert may_end.wait(20)
+        seconds[0] += 1
+        return found
+
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as writer:
+        writer.execute("UPDATE resources SET title = 'older'")
+        older = asyncio.create_task(answers.get("title", slowly))
+        assert await asyncio.to_thread(has_read.wait, 20)
+        writer.execute("UPDATE resources SET title = 'newer'")
+        newer = await answers.get("title", _title)
+        may_end.set()
+        slow = await older
+        last = await answers.get("title", _title)
+    await readers.close()
+    assert [found and found.body for found in (slow, newer, last)] == [b"older", b"newer", b"newer"]
+
+
+async def test_a_page_with_numbers_of_a_moment_ago_is_not_kept_until_the_next_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands beside a search may be some seconds old, while a sync changes the index all the time; but no older."""
+    monkeypatch.setattr("mirror.serving.pages.search._HOLDS", 3600.0)
+    async with served_mirror(tmp_path, simple_catalogue(1, 1, 1)) as served:
+
+        async def editions() -> list[str]:
+            text = re.sub(r"<[^>]*>", " ", (await served.ask("/")).text)
+            return re.findall(r"[0-9]+ edition", text)
+
+        assert await editions() == ["1 edition", "1 edition"]
+        await served.sync(simple_catalogue(1, 3, 1))
+        assert await editions() == ["1 edition", "3 edition"]
+        monkeypatch.setattr("mirror.serving.pages.search._HOLDS", 0.0)
+        assert await editions() == ["3 edition", "3 edition"]

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from itertools import count
 
 from aiohttp import web
 
@@ -24,11 +25,15 @@ _HOLDS_AT_MOST = 5.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A body with its media type, as it is sent with the status 200. `vary` names the request headers that it depends on."""
+    """A body with its media type, as it is sent with the status 200. `vary` names the request headers that it depends on.
+
+    `is_of_now` says whether all of it was read of the index just now: what is of a moment ago is not kept until the index changes.
+    """
 
     body: bytes
     content_type: str
     vary: str = ""
+    is_of_now: bool = True
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,9 +42,10 @@ class Document:
 
 @dataclass(slots=True)
 class _Kept:
-    document: Document | None
-    version: Hashable
+    document: Document
+    version: Hashable | None
     holds_until: float
+    begun: int
 
 
 class Answers:
@@ -52,6 +58,7 @@ class Answers:
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._bytes = 0
         self._making: dict[Hashable, asyncio.Task[Document | None]] = {}
+        self._begun = count()
 
     def __len__(self) -> int:
         """How many are kept."""
@@ -83,9 +90,12 @@ class Answers:
             begun = self._clock()
             return make(offer), self._clock() - begun
 
+        begun = next(self._begun)
         document, cost = await self._readers.ask(timed, lane)
+        if document is None:  # names of what is not there are endless
+            return None
         until = self._clock() + min(cost * _HOLDS, _HOLDS_AT_MOST) if cost > _COSTLY else 0.0
-        self._keep(key, _Kept(document, version, until))
+        self._keep(key, _Kept(document, version if document.is_of_now else None, until, begun))
         return document
 
     def _is_made(self, turn: Hashable, task: asyncio.Task[Document | None]) -> None:
@@ -94,7 +104,8 @@ class Answers:
             task.exception()  # whoever asked may be gone, and then nobody looks at it
 
     def _keep(self, key: Hashable, kept: _Kept) -> None:
-        if kept.document is None:  # names of what is not there are endless
+        before = self._kept.get(key)
+        if before is not None and before.begun > kept.begun:  # what took longer than a newer one would be given for seconds again
             return
         self._forget(key)
         self._kept[key] = kept
@@ -104,7 +115,7 @@ class Answers:
 
     def _forget(self, key: Hashable) -> None:
         kept = self._kept.pop(key, None)
-        if kept is not None and kept.document is not None:
+        if kept is not None:
             self._bytes -= len(kept.document.body) + _ENTRY
 
 

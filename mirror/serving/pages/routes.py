@@ -59,7 +59,8 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
                 found = facts(offer)
             if found is None:
                 return None
-            return Document(render(template, language, prefix, here, **found), CONTENT_TYPE, vary=VARY)
+            is_of_now = found.pop("is_of_now", True)
+            return Document(render(template, language, prefix, here, **found), CONTENT_TYPE, vary=VARY, is_of_now=is_of_now)
 
         try:
             document = await site.answers.get(("page", template, here, asked, language.code, prefix, *depends), make)
@@ -87,7 +88,8 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
         upstreams, version = tuple(site.settings.upstream), site.readers.version()
 
         def facts(offer: Offer) -> dict[str, Any]:
-            return search_facts(offer, asked, upstreams, beside.read(offer, version))
+            asides, is_of_now = beside.read(offer, version)
+            return {**search_facts(offer, asked, upstreams, asides), "is_of_now": is_of_now}
 
         return await answer(request, "search.html", asked, facts, depends=upstreams)
 

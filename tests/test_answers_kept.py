@@ -88,3 +88,22 @@ async def test_a_page_with_numbers_of_a_moment_ago_is_not_kept_until_the_next_sy
         assert await editions() == ["1 edition", "3 edition"]
         monkeypatch.setattr("mirror.serving.pages.search._HOLDS", 0.0)
         assert await editions() == ["3 edition", "3 edition"]
+
+
+async def test_an_answer_is_kept_though_the_clock_goes_on(tmp_path: Path) -> None:
+    """Who asks for the same a second later gets what was made before; nothing of it depends on the second."""
+    async with served_mirror(tmp_path, simple_catalogue(1, 1, 1)) as served:
+        for path in (
+            "/",
+            "/gpf/BDALPHA",
+            "/gpf/capabilities",
+            "/gpf/inspire/",
+            "/gpf/inspire/service.xml",
+            "/gpf/inspire/BDALPHA.xml",
+        ):
+            first = await served.ask(path)
+            assert first.status == 200, path
+            kept = len(served.site.answers)
+            served.mirror.clock.pass_(seconds=1)
+            assert (await served.ask(path)).body == first.body
+            assert len(served.site.answers) == kept, path

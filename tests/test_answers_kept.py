@@ -6,6 +6,7 @@ import asyncio
 import re
 import sqlite3
 import threading
+from collections.abc import Hashable
 from contextlib import closing
 from pathlib import Path
 
@@ -107,3 +108,29 @@ async def test_an_answer_is_kept_though_the_clock_goes_on(tmp_path: Path) -> Non
             served.mirror.clock.pass_(seconds=1)
             assert (await served.ask(path)).body == first.body
             assert len(served.site.answers) == kept, path
+
+
+async def test_a_change_while_a_search_is_taken_in_shows_on_the_next_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index changes after a request has looked at it, and before the page is made: that page is not kept for the new index."""
+    async with served_mirror(tmp_path, simple_catalogue(1, 2, 1)) as served:
+
+        async def editions() -> list[str]:
+            text = re.sub(r"<[^>]*>", " ", (await served.ask("/")).text)
+            return re.findall(r"[0-9]+ edition", text)
+
+        assert await editions() == ["2 edition", "2 edition"]
+        look, looks = served.site.readers.version, 0
+        with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as writer:
+
+            def look_and_change() -> Hashable | None:
+                nonlocal looks
+                looks += 1
+                version = look()
+                if looks == 1:
+                    writer.execute("DELETE FROM sub_resources WHERE id = (SELECT max(id) FROM sub_resources)")
+                return version
+
+            monkeypatch.setattr("mirror.serving.pages.search._HOLDS", 0.0)
+            monkeypatch.setattr(served.site.readers, "version", look_and_change)
+            await editions()
+            assert await editions() == ["1 edition", "1 edition"]

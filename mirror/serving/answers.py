@@ -64,14 +64,22 @@ class Answers:
         """How many are kept."""
         return len(self._kept)
 
-    async def get(self, key: Hashable, make: Callable[[Offer], Document | None], lane: Lane = "listings") -> Document | None:
+    async def get(
+        self,
+        key: Hashable,
+        make: Callable[[Offer], Document | None],
+        lane: Lane = "listings",
+        *,
+        version: Hashable | None = None,
+    ) -> Document | None:
         """The document, or None where `make` finds that there is none. Raises what `Readers.ask` and `make` raise.
 
-        `repr(key)` tells keys apart; what is kept of it does not grow with it.
+        `repr(key)` tells keys apart; what is kept of it does not grow with it. `version` is that of the index where `make` goes by
+        one that was looked up before.
         """
         key = hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).digest()
         kept = self._kept.get(key)
-        version = self._readers.version()
+        version = self._readers.version() if version is None else version
         if kept is not None and ((version is not None and kept.version == version) or self._clock() < kept.holds_until):
             self._kept.move_to_end(key)
             return kept.document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -44,9 +44,15 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
     standing = Shared(lambda: status_facts(site), fresh=fresh)
 
     async def answer(
-        request: web.Request, template: str, asked: Asked, facts: Facts, *, depends: tuple[Any, ...] = ()
+        request: web.Request,
+        template: str,
+        asked: Asked,
+        facts: Facts,
+        *,
+        depends: tuple[Any, ...] = (),
+        version: Hashable | None = None,
     ) -> web.Response:
-        """A page of the index, as far as it can be made; `depends` is what else it depends on."""
+        """A page of the index, as far as it can be made; `depends` is what else it depends on, `version` as in `Answers.get`."""
         language, prefix = language_of(request), site.prefix()
         if not all(request.query.values()):  # as a form sends what nobody has filled in
             said = urlencode([(name, value) for name, value in request.query.items() if value])
@@ -63,7 +69,8 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
             return Document(render(template, language, prefix, here, **found), CONTENT_TYPE, vary=VARY, is_of_now=is_of_now)
 
         try:
-            document = await site.answers.get(("page", template, here, asked, language.code, prefix, *depends), make)
+            key = ("page", template, here, asked, language.code, prefix, *depends)
+            document = await site.answers.get(key, make, version=version)
         except IndexMissing:
             return without_index(request)
         except TooMuch as error:
@@ -91,7 +98,7 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
             asides, is_of_now = beside.read(offer, version)
             return {**search_facts(offer, asked, upstreams, asides), "is_of_now": is_of_now}
 
-        return await answer(request, "search.html", asked, facts, depends=upstreams)
+        return await answer(request, "search.html", asked, facts, depends=upstreams, version=version)
 
     async def get_upstream(request: web.Request) -> web.StreamResponse:
         upstream = request.match_info["upstream"]

@@ -17,7 +17,7 @@ from mirror.serving.readers import Readers
 from mirror.store.index import FILE
 from mirror.store.offer import Offer
 
-from .served import served_mirror
+from .served import ServedMirror, served_mirror
 from .upstream.simple import simple_catalogue
 
 
@@ -73,22 +73,22 @@ async def test_what_took_longer_than_a_newer_answer_is_not_given_any_more(tmp_pa
     assert [found and found.body for found in (slow, newer, last)] == [b"older", b"newer", b"newer"]
 
 
+async def _editions(served: ServedMirror) -> list[str]:
+    """What the first page says of the number of editions: at its head, and of the resource that is found."""
+    return re.findall(r"[0-9]+ edition", re.sub(r"<[^>]*>", " ", (await served.ask("/")).text))
+
+
 async def test_a_page_with_numbers_of_a_moment_ago_is_not_kept_until_the_next_sync(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What stands beside a search may be some seconds old, while a sync changes the index all the time; but no older."""
     monkeypatch.setattr("mirror.serving.pages.search._HOLDS", 3600.0)
     async with served_mirror(tmp_path, simple_catalogue(1, 1, 1)) as served:
-
-        async def editions() -> list[str]:
-            text = re.sub(r"<[^>]*>", " ", (await served.ask("/")).text)
-            return re.findall(r"[0-9]+ edition", text)
-
-        assert await editions() == ["1 edition", "1 edition"]
+        assert await _editions(served) == ["1 edition", "1 edition"]
         await served.sync(simple_catalogue(1, 3, 1))
-        assert await editions() == ["1 edition", "3 edition"]
+        assert await _editions(served) == ["1 edition", "3 edition"]
         monkeypatch.setattr("mirror.serving.pages.search._HOLDS", 0.0)
-        assert await editions() == ["3 edition", "3 edition"]
+        assert await _editions(served) == ["3 edition", "3 edition"]
 
 
 async def test_an_answer_is_kept_though_the_clock_goes_on(tmp_path: Path) -> None:
@@ -113,12 +113,7 @@ async def test_an_answer_is_kept_though_the_clock_goes_on(tmp_path: Path) -> Non
 async def test_a_change_while_a_search_is_taken_in_shows_on_the_next_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The index changes after a request has looked at it, and before the page is made: that page is not kept for the new index."""
     async with served_mirror(tmp_path, simple_catalogue(1, 2, 1)) as served:
-
-        async def editions() -> list[str]:
-            text = re.sub(r"<[^>]*>", " ", (await served.ask("/")).text)
-            return re.findall(r"[0-9]+ edition", text)
-
-        assert await editions() == ["2 edition", "2 edition"]
+        assert await _editions(served) == ["2 edition", "2 edition"]
         look, looks = served.site.readers.version, 0
         with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as writer:
 
@@ -132,5 +127,5 @@ async def test_a_change_while_a_search_is_taken_in_shows_on_the_next_page(tmp_pa
 
             monkeypatch.setattr("mirror.serving.pages.search._HOLDS", 0.0)
             monkeypatch.setattr(served.site.readers, "version", look_and_change)
-            await editions()
-            assert await editions() == ["1 edition", "1 edition"]
+            await _editions(served)
+            assert await _editions(served) == ["1 edition", "1 edition"]

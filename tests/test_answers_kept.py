@@ -88,6 +88,7 @@ async def test_a_page_with_numbers_of_a_moment_ago_is_not_kept_until_the_next_sy
         await served.sync(simple_catalogue(1, 3, 1))
         assert await _editions(served) == ["1 edition", "3 edition"]
         monkeypatch.setattr("mirror.serving.pages.search._HOLDS", 0.0)
+        served.mirror.clock.pass_(seconds=5)
         assert await _editions(served) == ["3 edition", "3 edition"]
 
 

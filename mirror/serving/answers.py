@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -27,7 +28,7 @@ _HOLDS_AT_MOST = 5.0  # seconds
 class Document:
     """A body with its media type, as it is sent with the status 200. `vary` names the request headers that it depends on.
 
-    `is_of_now` says whether all of it was read of the index just now: what is of a moment ago is not kept until the index changes.
+    `is_of_now` says whether all of it was read of the index just now: what is of a moment ago is kept for seconds at most.
     """
 
     body: bytes
@@ -44,6 +45,7 @@ class Document:
 class _Kept:
     document: Document
     version: Hashable | None
+    good_until: float
     holds_until: float
     begun: int
 
@@ -80,9 +82,12 @@ class Answers:
         key = hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).digest()
         kept = self._kept.get(key)
         version = self._readers.version() if version is None else version
-        if kept is not None and ((version is not None and kept.version == version) or self._clock() < kept.holds_until):
-            self._kept.move_to_end(key)
-            return kept.document
+        if kept is not None:
+            now = self._clock()
+            is_same = version is not None and kept.version == version
+            if (is_same and now < kept.good_until) or now < kept.holds_until:
+                self._kept.move_to_end(key)
+                return kept.document
         # Who comes while it is being made waits for the same; if the index has changed since it was begun, it is made anew.
         turn = (key, version)
         task = self._making.get(turn)
@@ -103,7 +108,8 @@ class Answers:
         if document is None:  # names of what is not there are endless
             return None
         until = self._clock() + min(cost * _HOLDS, _HOLDS_AT_MOST) if cost > _COSTLY else 0.0
-        self._keep(key, _Kept(document, version if document.is_of_now else None, until, begun))
+        good_until = math.inf if document.is_of_now else self._clock() + _HOLDS_AT_MOST
+        self._keep(key, _Kept(document, version, good_until, until, begun))
         return document
 
     def _is_made(self, turn: Hashable, task: asyncio.Task[Document | None]) -> None:

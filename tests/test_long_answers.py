@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 
 import aiohttp
 import pytest
@@ -186,6 +188,29 @@ async def test_an_answer_that_cannot_be_ended_does_not_look_whole(how: str) -> N
             with pytest.raises(aiohttp.ClientError):
                 await answer.read()
         assert await asyncio.to_thread(source.ended.wait, 20)
+    await asyncio.to_thread(spools.close, wait=True)
+    assert (spools.under_way, spools.lying) == (0, 0)
+
+
+@pytest.mark.timeout(60)
+async def test_an_answer_whose_very_end_has_no_room_on_the_disk_does_not_hang() -> None:
+    """The system writes as much as there is room for, and says only of the next bytes that there is none."""
+
+    class Grows(Source):
+        def __call__(self, is_given_up: Callable[[], bool]) -> Iterator[str]:
+            yield "x" * 2000
+            yield token_hex(50_000)
+
+    spools, limits = Spools(small=1000), resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with sending(Grows(), spools) as url, aiohttp.ClientSession() as client:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        try:
+            async with client.get(url, timeout=aiohttp.ClientTimeout(total=20)) as answer:
+                assert answer.status == 200
+                with pytest.raises(aiohttp.ClientError):
+                    await answer.read()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     await asyncio.to_thread(spools.close, wait=True)
     assert (spools.under_way, spools.lying) == (0, 0)
 

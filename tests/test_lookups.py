@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from mirror.serving.downloads.lookups import Lookups, Wanted
-from mirror.serving.downloads.opening import Place, Unopened
+from mirror.serving.downloads.opening import Opened, Place, Unopened
 from mirror.serving.readers import Lane, Readers
 from mirror.store.offer import Offer
 
@@ -54,3 +54,23 @@ async def test_who_asks_in_the_moment_in_which_all_others_are_answered_is_answer
 
             for times in ((2, 1), (1, 2), (2, 2), (5, 3)):
                 assert tuple(await asyncio.gather(*map(ask, times))) == times
+
+
+async def test_a_file_that_is_found_as_somebody_gives_up_is_closed(tmp_path: Path) -> None:
+    async with served_mirror(tmp_path / "root", CATALOGUE) as served:
+        with closing(Offer(served.root)) as offer:
+            found: list[Opened] = []
+
+            class GivenUpAsItComes(InStep):
+                async def ask(self, question: Callable[[Offer], T], lane: Lane = "listings") -> T:
+                    answer = await super().ask(question, lane)
+                    assert isinstance(answer, list)
+                    found.extend(answer)
+                    asyncio.get_running_loop().call_soon(asking.cancel)  # comes before the answer is taken
+                    return answer
+
+            lookups = Lookups(GivenUpAsItComes(served.root, offer))
+            asking = asyncio.create_task(lookups.look_up(served.root, Wanted(WANTED.place, lambda file: True)))
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert [one.stream.closed for one in found] == [True]

@@ -107,7 +107,9 @@ async def test_everything_that_pages_say_is_a_message(tmp_path: Path) -> None:
 
         asked = asked_of({"q": resource.id, "from": "x", "state": "current"})
         for question in (nothing, asked, asked_of({"q": "zzz"}), asked_of({"page": "9"})):
-            await say("search.html", lambda offer, q=question: search_facts(offer, q, ("gpf", "later"), Beside().read(offer, None)))
+            await say(
+                "search.html", lambda offer, q=question: search_facts(offer, q, ("gpf", "later"), Beside().read(offer, None)[0])
+            )
         for question in (nothing, asked_of({"q": "zzz"}), asked_of({"page": "9"})):
             await say("resource.html", lambda offer, q=question: resource_facts(offer, origin, resource.id, q, "http://h", ""))
         await say("edition.html", lambda offer: edition_facts(offer, origin, resource.id, sub.id, nothing, "http://h", ""))

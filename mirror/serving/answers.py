@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from itertools import count
 
 from aiohttp import web
 
@@ -24,11 +26,15 @@ _HOLDS_AT_MOST = 5.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A body with its media type, as it is sent with the status 200. `vary` names the request headers that it depends on."""
+    """A body with its media type, as it is sent with the status 200. `vary` names the request headers that it depends on.
+
+    `is_of_now` says whether all of it was read of the index just now: what is of a moment ago is kept for seconds at most.
+    """
 
     body: bytes
     content_type: str
     vary: str = ""
+    is_of_now: bool = True
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,9 +43,11 @@ class Document:
 
 @dataclass(slots=True)
 class _Kept:
-    document: Document | None
-    version: Hashable
+    document: Document
+    version: Hashable | None
+    good_until: float
     holds_until: float
+    begun: int
 
 
 class Answers:
@@ -52,22 +60,34 @@ class Answers:
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._bytes = 0
         self._making: dict[Hashable, asyncio.Task[Document | None]] = {}
+        self._begun = count()
 
     def __len__(self) -> int:
         """How many are kept."""
         return len(self._kept)
 
-    async def get(self, key: Hashable, make: Callable[[Offer], Document | None], lane: Lane = "listings") -> Document | None:
+    async def get(
+        self,
+        key: Hashable,
+        make: Callable[[Offer], Document | None],
+        lane: Lane = "listings",
+        *,
+        version: Hashable | None = None,
+    ) -> Document | None:
         """The document, or None where `make` finds that there is none. Raises what `Readers.ask` and `make` raise.
 
-        `repr(key)` tells keys apart; what is kept of it does not grow with it.
+        `repr(key)` tells keys apart; what is kept of it does not grow with it. `version` is that of the index where `make` goes by
+        one that was looked up before.
         """
         key = hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).digest()
         kept = self._kept.get(key)
-        version = self._readers.version()
-        if kept is not None and ((version is not None and kept.version == version) or self._clock() < kept.holds_until):
-            self._kept.move_to_end(key)
-            return kept.document
+        version = self._readers.version() if version is None else version
+        if kept is not None:
+            now = self._clock()
+            is_same = version is not None and kept.version == version
+            if (is_same and now < kept.good_until) or now < kept.holds_until:
+                self._kept.move_to_end(key)
+                return kept.document
         # Who comes while it is being made waits for the same; if the index has changed since it was begun, it is made anew.
         turn = (key, version)
         task = self._making.get(turn)
@@ -83,9 +103,13 @@ class Answers:
             begun = self._clock()
             return make(offer), self._clock() - begun
 
+        begun = next(self._begun)
         document, cost = await self._readers.ask(timed, lane)
+        if document is None:  # names of what is not there are endless
+            return None
         until = self._clock() + min(cost * _HOLDS, _HOLDS_AT_MOST) if cost > _COSTLY else 0.0
-        self._keep(key, _Kept(document, version, until))
+        good_until = math.inf if document.is_of_now else self._clock() + _HOLDS_AT_MOST
+        self._keep(key, _Kept(document, version, good_until, until, begun))
         return document
 
     def _is_made(self, turn: Hashable, task: asyncio.Task[Document | None]) -> None:
@@ -94,7 +118,8 @@ class Answers:
             task.exception()  # whoever asked may be gone, and then nobody looks at it
 
     def _keep(self, key: Hashable, kept: _Kept) -> None:
-        if kept.document is None:  # names of what is not there are endless
+        before = self._kept.get(key)
+        if before is not None and before.begun > kept.begun:  # what took longer than a newer one would be given for seconds again
             return
         self._forget(key)
         self._kept[key] = kept
@@ -104,7 +129,7 @@ class Answers:
 
     def _forget(self, key: Hashable) -> None:
         kept = self._kept.pop(key, None)
-        if kept is not None and kept.document is not None:
+        if kept is not None:
             self._bytes -= len(kept.document.body) + _ENTRY
 
 

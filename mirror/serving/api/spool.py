@@ -121,7 +121,7 @@ class Spool:
         self._head = bytearray()
         self._packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
         self._file: IO[bytes] | None = None
-        self._lies = 0
+        self._taken = self._lies = 0
         self._given_up = False
         self._done = False
         self._error: BaseException | None = None
@@ -161,9 +161,17 @@ class Spool:
         self._head.clear()
         if packed:
             self._spools.take(len(packed))
-            self._lies += len(packed)
-            self._file.write(packed)
+            self._taken += len(packed)
+            self._write(self._file, packed)
         self._tell()
+
+    def _write(self, file: IO[bytes], packed: bytes) -> None:
+        """All of it: a disk that fills up takes a part of what it is given, and says so only when it is given the rest."""
+        left = memoryview(packed)
+        while left:
+            count = file.write(left)
+            self._lies += count
+            left = left[count:]
 
     def _tell(self) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits
@@ -229,7 +237,7 @@ class Spool:
             file, self._file = self._file, None
             if file is not None:
                 file.close()
-                self._spools.give_back(self._lies)
+                self._spools.give_back(self._taken)
 
 
 class Spooled(web.StreamResponse):

@@ -47,6 +47,8 @@ class Lookups:
             return await answer
         except asyncio.CancelledError:  # where a disk hangs, those who have given up are not to pile up
             self._waiting = [entry for entry in self._waiting if entry[2] is not answer]
+            if answer.done() and not answer.cancelled() and answer.exception() is None:  # given up as it came
+                _give_back(answer.result())
             raise
 
     async def _go(self) -> None:
@@ -71,12 +73,16 @@ class Lookups:
                 continue
             for (_, _, answer), one in zip(taken, found, strict=True):
                 if answer.done():  # whoever asked is gone
-                    if isinstance(one, Opened):
-                        one.stream.close()
+                    _give_back(one)
                 elif isinstance(one, OSError):
                     answer.set_exception(one)
                 else:
                     answer.set_result(one)
+
+
+def _give_back(found: Found | OSError) -> None:
+    if isinstance(found, Opened):
+        found.stream.close()
 
 
 def _ask(offer: Offer, root: Path, those: Sequence[Wanted]) -> list[Found | OSError]:

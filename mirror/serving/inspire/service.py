@@ -29,7 +29,7 @@ class Service:
     origin: Origin
     base: str
     day: date
-    now: datetime = field(compare=False)
+    now: datetime = field(compare=False, repr=False)
     """The moment of the request: documents depend on it only where the index is dated into the future, and then on `day`."""
 
     # -- where its documents are

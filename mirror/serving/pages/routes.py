@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -44,9 +44,15 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
     standing = Shared(lambda: status_facts(site), fresh=fresh)
 
     async def answer(
-        request: web.Request, template: str, asked: Asked, facts: Facts, *, depends: tuple[Any, ...] = ()
+        request: web.Request,
+        template: str,
+        asked: Asked,
+        facts: Facts,
+        *,
+        depends: tuple[Any, ...] = (),
+        version: Hashable | None = None,
     ) -> web.Response:
-        """A page of the index, as far as it can be made; `depends` is what else it depends on."""
+        """A page of the index, as far as it can be made; `depends` is what else it depends on, `version` as in `Answers.get`."""
         language, prefix = language_of(request), site.prefix()
         if not all(request.query.values()):  # as a form sends what nobody has filled in
             said = urlencode([(name, value) for name, value in request.query.items() if value])
@@ -59,10 +65,12 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
                 found = facts(offer)
             if found is None:
                 return None
-            return Document(render(template, language, prefix, here, **found), CONTENT_TYPE, vary=VARY)
+            is_of_now = found.pop("is_of_now", True)
+            return Document(render(template, language, prefix, here, **found), CONTENT_TYPE, vary=VARY, is_of_now=is_of_now)
 
         try:
-            document = await site.answers.get(("page", template, here, asked, language.code, prefix, *depends), make)
+            key = ("page", template, here, asked, language.code, prefix, *depends)
+            document = await site.answers.get(key, make, version=version)
         except IndexMissing:
             return without_index(request)
         except TooMuch as error:
@@ -87,9 +95,10 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
         upstreams, version = tuple(site.settings.upstream), site.readers.version()
 
         def facts(offer: Offer) -> dict[str, Any]:
-            return search_facts(offer, asked, upstreams, beside.read(offer, version))
+            asides, is_of_now = beside.read(offer, version)
+            return {**search_facts(offer, asked, upstreams, asides), "is_of_now": is_of_now}
 
-        return await answer(request, "search.html", asked, facts, depends=upstreams)
+        return await answer(request, "search.html", asked, facts, depends=upstreams, version=version)
 
     async def get_upstream(request: web.Request) -> web.StreamResponse:
         upstream = request.match_info["upstream"]

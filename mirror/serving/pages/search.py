@@ -49,16 +49,18 @@ class Beside:
         self._clock = clock
         self._kept: tuple[Hashable | None, float, Asides] | None = None
 
-    def read(self, offer: Offer, version: Hashable | None) -> Asides:
-        """Those of now, or of a moment ago. `version` is that of the index, None if unknown."""
+    def read(self, offer: Offer, version: Hashable | None) -> tuple[Asides, bool]:
+        """Those of now, or of a moment ago, and whether they are of now. `version` is that of the index, None if unknown."""
         kept, now = self._kept, self._clock()
-        if kept is not None and ((version is not None and kept[0] == version) or now - kept[1] < _HOLDS):
-            return kept[2]
+        if kept is not None:
+            is_of_now = version is not None and kept[0] == version
+            if is_of_now or now - kept[1] < _HOLDS:
+                return kept[2], is_of_now
         here = holdings(offer)
         upstreams = [one.upstream for one in here]
         read = Asides(here, _named(offer, "zone", upstreams), _named(offer, "format", upstreams), _named(offer, "crs", upstreams))
         self._kept = version, now, read
-        return read
+        return read, True
 
 
 def _named(offer: Offer, kind: Literal["zone", "format", "crs"], upstreams: Iterable[str]) -> list[tuple[str, str]]:

@@ -141,13 +141,19 @@ class Ledger:
             "SELECT resource || '/' || sub_resource || '/' || file, size, md5, state FROM files WHERE path IS NOT NULL"
         )
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether there is an index; what a first run leaves that is killed before its first commit is none."""
+        if not (self.root / FILE).exists():
+            return False
+        with closing(sqlite3.connect(self.root / FILE)) as index:
+            return bool(index.execute("SELECT count(*) FROM sqlite_master WHERE name = 'files'").fetchone()[0])
+
     def query(self, sql: str) -> list[Any]:
         """What the index answers; nothing where there is none yet."""
-        if not (self.root / FILE).exists():
+        if not self.is_indexed:
             return []
         with closing(sqlite3.connect(self.root / FILE)) as index:
-            if not index.execute("SELECT count(*) FROM sqlite_master WHERE name = 'files'").fetchone()[0]:
-                return []  # killed before its first commit
             return index.execute(sql).fetchall()
 
     # -- what holds after a run that calls itself complete

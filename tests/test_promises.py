@@ -136,7 +136,7 @@ class Mirrored(Surroundings):
     @rule(name=st.sampled_from(STEPS), occurrence=st.integers(1, 3), repair=st.booleans())
     def die_at(self, name: str, occurrence: int, repair: bool) -> None:
         """SIGKILL at a named step of a sync, or of a repair."""
-        self._kill(step=name, occurrence=occurrence, verify=repair and (self.ledger.root / FILE).exists())
+        self._kill(step=name, occurrence=occurrence, verify=repair and self.ledger.is_indexed)
 
     def _kill(self, strike: Callable[[Callable[[], None]], None] = lambda kill: None, **order: Any) -> None:
         self._begin()
@@ -172,7 +172,7 @@ class Mirrored(Surroundings):
         try:
             findings = asyncio.run(verify(self._settings(), full=full, repair=repair, now=self.clock, patience=NO_PATIENCE))
         except IndexUnusable:
-            assert not (ledger.root / FILE).exists()
+            assert not ledger.is_indexed
             return
         base = ledger.root / "data" / "gpf"
         found = {str(Path(fault.path).relative_to(base)) for fault in findings.faults}
@@ -197,7 +197,7 @@ class Mirrored(Surroundings):
             assert self._everything() == before
             report = asyncio.run(prune(self._settings(), now=self.clock))
         except IndexUnusable:
-            assert not (self.ledger.root / FILE).exists()
+            assert not self.ledger.is_indexed
             return
         self.say(f"{report.outcome}: {report.deleted} {report.reason}")
         assert [action for action in report.actions if action.action == "delete"] == [

@@ -55,7 +55,7 @@ _SUBSCRIPTION = """
 #window = "20:00-06:00"                 # scheduled runs work in these hours only; default: at any time
 
 # Where `inspire-mirror serve`, and the service, offer what is here over HTTP.
-[serve]
+#[serve]
 #listen = "127.0.0.1:8420"              # this machine only; "0.0.0.0:8420": whoever reaches it, by IPv4
 #public_url = "http://mirror.example.org:8420"   # what links start with; default: the host that a client has asked for
 

@@ -252,7 +252,7 @@ def test_it_ends_by_sigterm_with_partial_files_safe_and_goes_on_from_there(folde
         wait_downloads(service, upstream)  # what never ran is due at once
         assert service.end() == 0
         assert list(folder.glob("mirror/.staging/parts/**/*.part"))
-        assert any("STOPPING" in told for told in service.told)
+        service.wait_until(lambda: any("STOPPING" in told for told in service.told), "STOPPING")
         assert any("interrupted after" in line for line in service.log)
     upstream.heal()
     upstream.clear()
@@ -302,8 +302,8 @@ def test_reload_takes_a_config_that_can_be_used(folder: Path, upstream: FakeUpst
         )
         service.send(signal.SIGHUP)
         service.wait_log("read again: 2 subscriptions")
-        assert any("RELOADING" in told and int(told["MONOTONIC_USEC"]) > 0 for told in service.told)
         service.wait_until(lambda: sum("READY" in told for told in service.told) == 2, "READY after RELOADING")
+        assert any("RELOADING" in told and int(told["MONOTONIC_USEC"]) > 0 for told in service.told)
         assert run("sync", "two", cwd=folder).code == 0
 
 

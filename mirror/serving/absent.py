@@ -10,8 +10,14 @@ from mirror.serving.readers import TooBusy
 from mirror.serving.site import Site, path_of
 from mirror.store.offer import GivenUp, Offer
 
+_IDS = ("upstream", "resource", "sub_resource")
 _MOST_NAMED = 20
 _LONGEST = 80  # characters of a name that is repeated
+
+
+def ids_of(request: web.Request) -> tuple[str, ...]:
+    """What the path of a request names: an upstream, a resource of it and a sub-resource of that, as far as it goes."""
+    return tuple(request.match_info[name] for name in _IDS if name in request.match_info)
 
 
 async def not_here(site: Site, *ids: str) -> web.HTTPNotFound:

@@ -9,12 +9,17 @@ from lxml import etree
 from .visit import Element
 
 
+def _found(root: Element, path: str) -> Element:
+    found = root.find(path)
+    assert found is not None, path
+    return found
+
+
 def take(path: str) -> Callable[[Element], None]:
     """Takes out what is found by a path."""
 
     def edit(root: Element) -> None:
-        found = root.find(path)
-        assert found is not None, path
+        found = _found(root, path)
         parent = found.getparent()
         assert parent is not None
         parent.remove(found)
@@ -26,8 +31,7 @@ def say(path: str, text: str) -> Callable[[Element], None]:
     """Puts another text in the place of one."""
 
     def edit(root: Element) -> None:
-        found = root.find(path)
-        assert found is not None, path
+        found = _found(root, path)
         found.text = text
 
     return edit
@@ -37,8 +41,7 @@ def put(path: str, **attributes: str | None) -> Callable[[Element], None]:
     """Sets attributes, or takes away those that are None."""
 
     def edit(root: Element) -> None:
-        found = root.find(path)
-        assert found is not None, path
+        found = _found(root, path)
         for name, value in attributes.items():
             if value is None:
                 del found.attrib[name]
@@ -52,8 +55,7 @@ def again(path: str) -> Callable[[Element], None]:
     """Has what is found by a path a second time."""
 
     def edit(root: Element) -> None:
-        found = root.find(path)
-        assert found is not None, path
+        found = _found(root, path)
         found.addnext(etree.fromstring(etree.tostring(found)))
 
     return edit
@@ -63,8 +65,7 @@ def later(path: str) -> Callable[[Element], None]:
     """Moves what is found by a path behind the next element."""
 
     def edit(root: Element) -> None:
-        found = root.find(path)
-        assert found is not None, path
+        found = _found(root, path)
         following = found.getnext()
         assert following is not None, path
         following.addnext(found)
@@ -76,8 +77,7 @@ def called(path: str, tag: str) -> Callable[[Element], None]:
     """Gives another tag to what is found by a path."""
 
     def edit(root: Element) -> None:
-        found = root.find(path)
-        assert found is not None, path
+        found = _found(root, path)
         found.tag = tag
 
     return edit

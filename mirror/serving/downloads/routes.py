@@ -13,7 +13,7 @@ from secrets import token_hex
 from aiohttp import web
 
 from mirror.events import Note
-from mirror.serving.absent import not_here
+from mirror.serving.absent import ids_of, not_here
 from mirror.serving.answers import Document, respond
 from mirror.serving.downloads import listings
 from mirror.serving.downloads.conditions import CONDITIONS, Outcome, outcome_of, range_holds
@@ -54,7 +54,7 @@ def download_routes(site: Site) -> list[web.RouteDef]:
         return answer
 
     async def get_folder(request: web.Request) -> web.StreamResponse:
-        ids = tuple(request.match_info[name] for name in ("upstream", "resource", "sub_resource") if name in request.match_info)
+        ids = ids_of(request)
         page = _page_of(request.query)
 
         def make(offer: Offer) -> Document | None:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from mirror.language import Language
 from mirror.namespaces import ATOM_TYPE, OPENSEARCH_TYPE
-from mirror.serving.absent import not_here
+from mirror.serving.absent import ids_of, not_here
 from mirror.serving.answers import Document, respond
 from mirror.serving.inspire.crs import NONE, UNKNOWN, crs_uri
 from mirror.serving.inspire.datasets import Dataset, dataset, dataset_of_code, datasets
@@ -30,8 +30,6 @@ _HTML = "text/html; charset=utf-8"
 _LONGEST_WORD = 300
 
 Make = Callable[[Service, Offer], Document | None]
-
-_IDS = ("upstream", "resource")
 
 
 def inspire_routes(site: Site) -> list[web.RouteDef]:
@@ -60,9 +58,7 @@ def inspire_routes(site: Site) -> list[web.RouteDef]:
     async def answer(request: web.Request, make: Make, *key: object, keep: bool = True) -> web.StreamResponse:
         document = await made(request, make, *key, keep=keep)
         if document is None:
-            raise await not_here(
-                site, *(request.match_info[name] for name in ("upstream", "resource") if name in request.match_info)
-            )
+            raise await not_here(site, *ids_of(request))
         return respond(request, document)
 
     def asked_code(request: web.Request) -> str:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from mirror.errors import IndexMissing
 from mirror.language import Language
-from mirror.serving.absent import not_here
+from mirror.serving.absent import ids_of, not_here
 from mirror.serving.answers import Document, respond
 from mirror.serving.origin import origin_of
 from mirror.serving.pages.asked import Asked, asked_of
@@ -76,8 +76,7 @@ def page_routes(site: Site, *, fresh: float = FRESH) -> list[web.RouteDef]:
         except TooMuch as error:
             raise web.HTTPServiceUnavailable(text=str(error)) from None
         if document is None:
-            ids = ("upstream", "resource", "sub_resource")
-            raise await not_here(site, *(request.match_info[name] for name in ids if name in request.match_info))
+            raise await not_here(site, *ids_of(request))
         return _as_page(request, respond(request, document), language)
 
     def without_index(request: web.Request) -> web.Response:
